@@ -1,0 +1,131 @@
+"""The command line. Configures logging and chooses how progress is shown; everything else is the library's."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from distill.progress import Progress
+    from distill.store import Run
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="Path of a recipe's YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="a.b=VALUE", help="Override a key of the recipe; may be given again."),
+]
+Name = Annotated[str | None, typer.Option(help="Name of the run; the recipe's file name if not given.")]
+Runs = Annotated[Path, typer.Option(help="Folder of all runs.")]
+
+
+@app.callback()
+def main() -> None:
+    """Distill a teacher's long reasoning into a small student.
+
+    problems -> trajectories -> verdicts -> dataset -> student -> report
+
+    One recipe drives all stages. What is there and up to date is not made again.
+    """
+
+
+@app.command()
+def run(recipe: RecipePath, overrides: Overrides = None, name: Name = None, runs: Runs = Path("runs")) -> None:
+    """Make everything in the recipe that is missing or out of date."""
+    _make(recipe, overrides, name, runs, until=None)
+
+
+def _stage_command(stage: str, promise: str) -> None:
+    def command(recipe: RecipePath, overrides: Overrides = None, name: Name = None, runs: Runs = Path("runs")) -> None:
+        _make(recipe, overrides, name, runs, until=stage)
+
+    app.command(stage, help=f"{promise} What comes before it is made first, if missing.")(command)
+
+
+_stage_command("problems", "Make the problems.")
+_stage_command("trajectories", "Sample or import trajectories.")
+_stage_command("verdicts", "Judge the trajectories and show the funnel.")
+_stage_command("dataset", "Write the dataset and its card.")
+_stage_command("student", "Train the students.")
+_stage_command("report", "Measure teacher and students on the held-out problems.")
+
+
+@app.command()
+def check(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Say everything that is wrong with a recipe, without loading a model."""
+
+    def checked() -> None:
+        from distill.recipe_file import load_recipe
+
+        loaded = load_recipe(recipe, overrides or ())
+        stages = [stage for stage in type(loaded).model_fields if getattr(loaded, stage) is not None]
+        typer.echo(f"{recipe}: ok ({', '.join(stages)})")
+
+    _guard(checked)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of recipes, for editors."""
+    import json
+
+    from distill.recipe_schema import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=2))
+
+
+def _make(recipe: Path, overrides: list[str] | None, name: str | None, runs: Path, *, until: str | None) -> None:
+    def made() -> None:
+        from distill.run import make, open_run
+
+        opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()))
+        progress = _progress()
+        make(opened, progress, until=until)
+        _show(opened, progress, until)
+
+    _guard(made)
+
+
+def _progress() -> "Progress":
+    from rich.console import Console
+
+    from distill.progress import Lines, Terminal
+
+    console = Console(highlight=False)
+    if console.is_terminal:
+        return Terminal(console)
+    return Lines(lambda line: print(line, flush=True))
+
+
+def _show(opened: "Run", progress: "Progress", until: str | None) -> None:
+    from rich.console import Console
+
+    from distill.summary import summaries
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 80)
+    for renderable in summaries(opened, until):
+        console.print(renderable)
+
+
+def _guard(work: Callable[[], Any]) -> None:
+    """Run a command; a person's mistake is told without a traceback (exit code 2), a run's trouble likewise (1)."""
+    from distill.recipe_file import RecipeError
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        work()
+    except RecipeError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    except (ValueError, RuntimeError) as error:
+        if not type(error).__module__.startswith(("distill", "filters")):
+            raise
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("\nStopped. What is finished is kept: the same command goes on from here.", err=True)
+        raise typer.Exit(130) from None

@@ -1,0 +1,135 @@
+"""The dataset card: metadata that the Hub accepts, and a page generated from what the run recorded.
+
+Text from data is escaped, so it cannot end a table, start a link or change the metadata. Does not guess: what the run
+did not record is left out.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distill.dataset.layout import CONFIGS
+from distill.dataset.stats import Stats
+from distill.recipe import Recipe
+
+LONGEST_CELL = 300
+"""Characters of a text from data that a table shows."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_MARKUP = re.compile(r"[^\w ,;.'\"/%()=+?-]|_|(?<=www)\.", re.ASCII)
+
+
+def render(recipe: Recipe, *, name: str, stats: Stats, facts: Mapping[str, Any]) -> str:
+    """The whole README.md of a dataset folder.
+
+    `facts` as for `write_dataset`; `recipe` must have a dataset section.
+    """
+    import jinja2
+
+    assert recipe.dataset is not None
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_template_folder()),
+        autoescape=False,  # Markdown, not HTML: the filters below escape, and a test feeds them hostile text
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"md": markdown, "code": code_block, "count": "{:,}".format, "percent": "{:.1%}".format}
+    sampling = recipe.trajectories
+    return environment.get_template("dataset.md.j2").render(
+        metadata=yaml.safe_dump(metadata(recipe, name, stats), sort_keys=False, allow_unicode=True, width=10**9),
+        title=recipe.dataset.title or name,
+        name=name,
+        license=recipe.dataset.license,
+        stats=stats,
+        sampling=None if sampling.import_ else sampling,
+        chain=yaml.safe_dump([filter.entry() for filter in recipe.verdicts], sort_keys=False, allow_unicode=True),
+        verifier=recipe.verifier.name() if recipe.verifier else None,
+        histogram=histogram(stats),
+        where=facts.get("repository") or f"path/to/{name}",
+        on_hub=bool(facts.get("repository")),
+        command=facts.get("command"),
+        provenance=flatten({key: value for key, value in facts.items() if key not in ("command", "repository")}),
+    )
+
+
+def metadata(recipe: Recipe, name: str, stats: Stats) -> dict[str, Any]:
+    """The YAML head of the card, as the Hub documents it."""
+    assert recipe.dataset is not None
+    return {
+        "pretty_name": recipe.dataset.title or name,
+        "license": recipe.dataset.license,
+        "task_categories": ["text-generation"],
+        "tags": ["synthetic", "reasoning", "chain-of-thought", "distillation", "distill"],
+        "size_categories": [size_category(stats["rows"])],
+        "configs": [
+            {
+                "config_name": config,
+                **({"default": True} if config == "default" else {}),
+                "data_files": [{"split": "train", "path": f"{config}/train-*"}],
+            }
+            for config in CONFIGS
+        ],
+    }
+
+
+def size_category(rows: int) -> str:
+    """The Hub's bucket for a number of rows; lower bounds belong to the bucket above them."""
+    bounds = ["1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T"]
+    above = sum(rows >= 10**power for power in range(3, 13))
+    if above == 0:
+        return "n<1K"
+    return "n>1T" if above == len(bounds) else f"{bounds[above - 1]}<n<{bounds[above]}"
+
+
+def markdown(text: object) -> str:
+    """Text that shows as itself on one line of Markdown: no markup, link, HTML or table cell can come out of it."""
+    line = _CONTROL.sub(" ", str(text)).strip()
+    if len(line) > LONGEST_CELL:
+        line = line[:LONGEST_CELL] + "…"
+    return _MARKUP.sub(lambda match: match[0] if match[0].isalnum() else f"&#{ord(match[0])};", line)
+
+
+def code_block(text: object, language: str = "") -> str:
+    """A fenced block that the text cannot end."""
+    clean = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", str(text))
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", clean)), default=0))
+    return f"{fence}{language}\n{clean}\n{fence}"
+
+
+def histogram(stats: Stats) -> str:
+    """Token lengths of the kept rows as bars of text; empty where lengths are unknown."""
+    bins = stats["tokens"]["histogram"] if "tokens" in stats else []
+    labels = [f"{bin['low']:,}–{bin['high'] - 1:,}" for bin in bins]
+    most = max((bin["rows"] for bin in bins), default=0)
+    width = max(map(len, labels), default=0)
+    return "\n".join(
+        f"{label:>{width}}  {'█' * round(30 * bin['rows'] / most):<30}  {bin['rows']:,}"
+        for label, bin in zip(labels, bins, strict=True)
+    )
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested facts as (dotted name, text) pairs; nulls and empty lists are left out."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            pairs += flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            pairs += [(f"{prefix}{key}", ", ".join(map(str, value)))] if value else []
+        elif value is not None:
+            pairs.append((f"{prefix}{key}", str(value)))
+    return pairs
+
+
+def _template_folder() -> Path:
+    """`data_cards/`: at the root of a checkout, inside the package where it is installed."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "data_cards", package.parent / "data_cards"):
+        if (folder / "dataset.md.j2").is_file():
+            return folder
+    raise FileNotFoundError(f"no dataset.md.j2 in {package / 'data_cards'}; the installation is incomplete: repeat it")

@@ -1,0 +1,119 @@
+"""The columns of each config of a published dataset.
+
+Trainers guess the kind of a dataset from the names of its columns, so no config mixes `messages` with `prompt`,
+`completion`, `text`, `labels`, `tools` or `conversations`. Reasoning travels inside `<think>` tags in the assistant's
+content, the only carrier that TRL, axolotl and LLaMA-Factory all keep. Does not write files.
+"""
+
+from typing import Any
+
+import polars as pl
+
+import filters
+from distill.chat import THINK_CLOSE, THINK_OPEN
+
+CONFIGS = ("default", "prompt_completion", "rollouts")
+
+
+def default(kept: pl.DataFrame, instruction: str) -> pl.DataFrame:
+    """One row a trajectory: `messages` of a user's and an assistant's turn, and scalars."""
+    return kept.select(
+        pl.concat_list(_message("user", _question(instruction)), _message("assistant", _answer())).alias("messages"),
+        _row_id().alias("id"),
+        "problem",
+        pl.col("reference_answer").alias("answer"),
+        "source",
+        "domain",
+        pl.col("completion_tokens").alias("num_tokens"),
+        "teacher",
+    )
+
+
+def prompt_completion(kept: pl.DataFrame, instruction: str) -> pl.DataFrame:
+    """One row a trajectory, as two lists of messages: TRL then masks the prompt by itself."""
+    return kept.select(
+        pl.concat_list(_message("user", _question(instruction))).alias("prompt"),
+        pl.concat_list(_message("assistant", _answer())).alias("completion"),
+        _row_id().alias("id"),
+    )
+
+
+def rollouts(judged: pl.DataFrame, verifier: str | None) -> pl.DataFrame:
+    """One row a problem, its samples in lists, kept or not; names as in open-r1/OpenR1-Math-220k where it has them.
+
+    `correctness_<verifier>` is null for a sample that the verifier did not reach or could not decide. The `verdict_*`
+    lists tell what became of each sample: its outcome, and the filter, reason and evidence if it was not kept.
+    """
+    in_lists = {
+        "sample": pl.col("sample"),
+        "generations": _answer(),
+        "is_reasoning_complete": pl.col("reasoning").is_not_null(),
+        "finish_reasons": pl.col("finish_reason"),
+        "num_tokens": pl.col("completion_tokens"),
+        "teacher": pl.col("teacher"),
+        **_decision(judged),
+    }
+    scalars = {"problem": "problem", "answer": "reference_answer", "source": "source", "domain": "domain"}
+    correct = []
+    if verifier is not None and f"verdict_{verifier}" in judged.columns:
+        name = f"correctness_{'math_verify' if verifier == 'verify_math' else verifier}"
+        outcome = pl.col(f"verdict_{verifier}").struct.field("outcome").cast(pl.String)
+        in_lists[name] = outcome.replace_strict({"keep": True, "reject": False}, default=None, return_dtype=pl.Boolean)
+        correct = [pl.col(name).list.sum().alias("correctness_count")]
+    return (
+        judged.select(pl.col("problem_id").alias("uuid"), *scalars.values(), **in_lists)
+        .sort("sample", maintain_order=True)
+        .group_by("uuid", maintain_order=True)
+        .agg(*(pl.col(theirs).first().alias(ours) for ours, theirs in scalars.items()), *in_lists)
+        .with_columns(correct)
+        .sort("uuid")
+    )
+
+
+def _decision(judged: pl.DataFrame) -> dict[str, pl.Expr]:
+    """The verdict of the first filter that did not keep the row, in plain text."""
+    columns = filters.verdict_columns(judged)
+    stops = [pl.col(column).struct.field("outcome").cast(pl.String).is_in(["reject", "abstain"]) for column in columns]
+    verdict = pl.coalesce(*(pl.when(stop).then(column) for stop, column in zip(stops, columns, strict=True)), columns[-1])
+    names = [pl.lit(column.removeprefix("verdict_")) for column in columns]
+    return {
+        "verdict_outcome": verdict.struct.field("outcome").cast(pl.String),
+        "verdict_filter": pl.coalesce(pl.when(stop).then(name) for stop, name in zip(stops, names, strict=True)),
+        "verdict_reason": verdict.struct.field("reason"),
+        "verdict_evidence": verdict.struct.field("evidence"),
+    }
+
+
+def llama_factory(name: str, repository: str | None) -> dict[str, Any]:
+    """What LLaMA-Factory reads as `dataset_info.json`, from this folder or, if it is on the Hub, from there."""
+    remote = {"hf_hub_url": repository, "subset": "default"} if repository else {}
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+    return {
+        name: {
+            **remote,
+            "file_name": "default",
+            "formatting": "sharegpt",
+            "split": "train",
+            "columns": {"messages": "messages"},
+            "tags": {**tags, "system_tag": "system"},
+        }
+    }
+
+
+def _question(instruction: str) -> pl.Expr:
+    """The content of `chat.user_message`, by column."""
+    return pl.concat_str("problem", pl.lit(f"\n\n{instruction}" if instruction else ""))
+
+
+def _answer() -> pl.Expr:
+    """`chat.join_completion`, by column."""
+    whole = pl.concat_str(pl.lit(f"{THINK_OPEN}\n"), "reasoning", pl.lit(f"\n{THINK_CLOSE}\n\n"), "response")
+    return pl.when(pl.col("reasoning").is_null()).then("response").otherwise(whole)
+
+
+def _message(role: str, content: pl.Expr) -> pl.Expr:
+    return pl.struct(role=pl.lit(role), content=content)
+
+
+def _row_id() -> pl.Expr:
+    return pl.concat_str("problem_id", pl.lit("-"), "sample")

@@ -1,0 +1,167 @@
+"""The numbers of a dataset: what was sampled, what fell where, how long the kept rows are.
+
+Counts only; does not judge, and has no intervals (`distill.metrics` has those).
+"""
+
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+import polars as pl
+
+import filters
+
+MOST_REASONS = 8
+"""Reasons listed per filter, the most frequent first."""
+
+
+class Reason(TypedDict):
+    """Why a filter stopped rows."""
+
+    reason: str
+    outcome: str
+    """reject or abstain"""
+    rows: int
+
+
+class FunnelStep(TypedDict):
+    """What one filter did with the rows that reached it: reached = kept + rejected + abstained."""
+
+    filter: str
+    reached: int
+    kept: int
+    rejected: int
+    abstained: int
+    reasons: list[Reason]
+
+
+class Bin(TypedDict):
+    """Rows with low <= tokens < high."""
+
+    low: int
+    high: int
+    rows: int
+
+
+class Tokens(TypedDict):
+    """Lengths of the kept completions, in the teacher's tokens."""
+
+    total: int
+    mean: float
+    median: float
+    p95: float
+    max: int
+    histogram: list[Bin]
+
+
+class Group(TypedDict):
+    """Trajectories of one source or teacher."""
+
+    name: str | None
+    sampled: int
+    kept: int
+
+
+class Stats(TypedDict):
+    """What `stats.json` holds. Shares are of 1."""
+
+    rows: int
+    """Kept trajectories: the rows of `default`."""
+    problems: int
+    """Problems with at least one of them."""
+    sampled: int
+    sampled_problems: int
+    kept_share: float
+    tokens_sampled: int | None
+    """Completion tokens of all trajectories; null where lengths are unknown."""
+    tokens: NotRequired[Tokens]
+    """Left out where the lengths of kept rows are unknown."""
+    funnel: list[FunnelStep]
+    sources: list[Group]
+    teachers: list[Group]
+    finish_reasons: dict[str, int]
+
+
+def statistics(judged: pl.DataFrame, kept: pl.DataFrame) -> Stats:
+    """Count a judged table and the rows of it that were kept."""
+    known = judged["completion_tokens"].drop_nulls()
+    finish = judged.group_by("finish_reason").len().sort("len", "finish_reason", descending=[True, False])
+    stats: Stats = {
+        "rows": kept.height,
+        "problems": kept["problem_id"].n_unique(),
+        "sampled": judged.height,
+        "sampled_problems": judged["problem_id"].n_unique(),
+        "kept_share": kept.height / judged.height if judged.height else 0.0,
+        "tokens_sampled": int(known.sum()) if known.len() else None,
+        "funnel": funnel_steps(judged),
+        "sources": _groups(judged, kept, "source"),
+        "teachers": _groups(judged, kept, "teacher"),
+        "finish_reasons": {str(reason): count for reason, count in finish.iter_rows()},
+    }
+    lengths = kept["completion_tokens"].drop_nulls().to_numpy()
+    if lengths.size:
+        stats["tokens"] = token_lengths(lengths)
+    return stats
+
+
+def funnel_steps(judged: pl.DataFrame) -> list[FunnelStep]:
+    """`filters.funnel` with one entry a filter, in chain order."""
+    table = filters.funnel(judged)
+    if table.is_empty():
+        return []
+    return [_step(name, tally) for (name,), tally in table.group_by("filter", maintain_order=True)]
+
+
+def _step(name: Any, tally: pl.DataFrame) -> FunnelStep:
+    rows = {outcome: 0 for outcome in ("keep", "reject", "abstain")}
+    reasons: list[Reason] = []
+    for entry in tally.sort("rows", descending=True, maintain_order=True).iter_rows(named=True):
+        rows[entry["outcome"]] += entry["rows"]
+        if entry["outcome"] != "keep":
+            reasons.append({"reason": str(entry["reason"]), "outcome": entry["outcome"], "rows": entry["rows"]})
+    return {
+        "filter": str(name),
+        "reached": sum(rows.values()),
+        "kept": rows["keep"],
+        "rejected": rows["reject"],
+        "abstained": rows["abstain"],
+        "reasons": reasons[:MOST_REASONS],
+    }
+
+
+def token_lengths(lengths: np.ndarray) -> Tokens:
+    """Summary and histogram of at least one length; about 12 bins of a round width."""
+    widest = int(lengths.max())
+    width = _round_up((widest + 1) / 12)
+    edges = np.arange(0, widest + width + 1, width)
+    counts, _ = np.histogram(lengths, bins=edges)
+    bins: list[Bin] = [
+        {"low": int(low), "high": int(low) + width, "rows": int(rows)}
+        for low, rows in zip(edges[:-1], counts, strict=True)
+    ]
+    while len(bins) > 1 and not bins[-1]["rows"]:
+        bins.pop()
+    return {
+        "total": int(lengths.sum()),
+        "mean": float(lengths.mean()),
+        "median": float(np.median(lengths)),
+        "p95": float(np.quantile(lengths, 0.95)),
+        "max": widest,
+        "histogram": bins,
+    }
+
+
+def _round_up(width: float) -> int:
+    """The next of 1, 2, 5, 10, 20, 50, …"""
+    unit = 1
+    while True:
+        for factor in (1, 2, 5):
+            if factor * unit >= width:
+                return factor * unit
+        unit *= 10
+
+
+def _groups(judged: pl.DataFrame, kept: pl.DataFrame, column: str) -> list[Group]:
+    counts = kept.group_by(column).len("kept")
+    rows = judged.group_by(column).len("sampled").join(counts, on=column, how="left", nulls_equal=True)
+    rows = rows.with_columns(pl.col("kept").fill_null(0)).sort("sampled", column, descending=[True, False])
+    return [{"name": name, "sampled": sampled, "kept": count} for name, sampled, count in rows.iter_rows()]

@@ -1,0 +1,94 @@
+"""Where completions come from. The GPU lives behind this protocol and nowhere else.
+
+An engine pulls requests from an iterator and yields each completion as it finishes, in any order, so that whoever
+makes the requests can look at what has finished before making the next one.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from distill.chat import Message
+
+
+class EngineError(RuntimeError):
+    """An engine cannot be opened, or broke while it ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sample asked of one problem."""
+
+    request_id: str
+    messages: tuple[Message, ...]
+    max_tokens: int
+    temperature: float = 0.6
+    top_p: float = 0.95
+    open_think: bool = True
+    seed: int = 0
+    """Of this one sample; an engine that cannot seed single requests ignores it and says so in `identity`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What came back for one request. A failure is a completion too."""
+
+    request_id: str
+    text: str
+    """With the opening think tag, also where it was part of the prompt."""
+    finish_reason: str
+    """stop | length | aborted:<why> | failed:<why>"""
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Engine(Protocol):
+    """A model that answers. Weights are loaded with the first request, not before."""
+
+    identity: Mapping[str, Any]
+    """What a sample depends on besides its request: model, revision, template digest, engine and version."""
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Yield one completion per request, in the order in which they finish. Requests are pulled lazily."""
+        ...
+
+    def close(self) -> None:
+        """Free the model's memory. Safe to call twice."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+def choose_engine(wanted: str) -> tuple[str, str]:
+    """The engine to use, and why, in words for the person who waits. `wanted` is auto, vllm or transformers."""
+    if wanted != "auto":
+        return wanted, "named in the recipe"
+    if importlib.util.find_spec("vllm"):
+        return "vllm", "vLLM is installed"
+    if importlib.util.find_spec("transformers"):
+        return "transformers", "vLLM is not installed; plain transformers is many times slower"
+    raise EngineError(
+        "no engine is installed: install distill[vllm] on a machine with a GPU, distill[cpu] on one without, "
+        "or distill[train] for plain transformers"
+    )
+
+
+def open_engine(
+    wanted: str, model: str, *, revision: str | None, args: Mapping[str, Any], say: Callable[[str], None]
+) -> Engine:
+    """Open a model by Hub id or local folder with the wanted engine, and say which was taken and why."""
+    name, why = choose_engine(wanted)
+    say(f"engine: {name} ({why})")
+    engine: Engine
+    if name == "vllm":
+        from distill.engines.vllm import VllmEngine
+
+        engine = VllmEngine(model, revision=revision, args=args)
+    else:
+        from distill.engines.transformers import TransformersEngine
+
+        engine = TransformersEngine(model, revision=revision, args=args)
+    return engine

@@ -1,0 +1,44 @@
+"""What an in-process engine changes about its process, and how to put it back.
+
+vLLM on CPU sets environment variables, replaces `torch.set_num_threads` by a stub, may bind the CPUs and reseeds every
+generator. Training in the same process afterwards must not notice. Memory policies (NUMA) are not put back.
+"""
+
+import os
+import random
+from typing import Any
+
+
+class ProcessState:
+    """A snapshot of the process, taken when made."""
+
+    def __init__(self) -> None:
+        import numpy
+        import torch
+
+        self._environment = dict(os.environ)
+        self._cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+        self._set_num_threads = torch.set_num_threads
+        self._threads = torch.get_num_threads()
+        self._matmul = torch.get_float32_matmul_precision()
+        self._dtype = torch.get_default_dtype()
+        self._generators: tuple[Any, Any, Any] = (random.getstate(), numpy.random.get_state(), torch.get_rng_state())
+
+    def restore(self) -> None:
+        """Put everything back as it was."""
+        import numpy
+        import torch
+
+        for name in os.environ.keys() - self._environment.keys():
+            del os.environ[name]
+        os.environ.update(self._environment)
+        if self._cpus is not None:
+            os.sched_setaffinity(0, self._cpus)
+        torch.set_num_threads = self._set_num_threads
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+        torch.set_float32_matmul_precision(self._matmul)
+        torch.set_default_dtype(self._dtype)
+        random.setstate(self._generators[0])
+        numpy.random.set_state(self._generators[1])
+        torch.set_rng_state(self._generators[2])

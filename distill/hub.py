@@ -1,0 +1,249 @@
+"""Tables in: a local file or a Hub dataset as Polars rows, and rows of ours as a `datasets.Dataset`.
+
+The one home of `datasets` and `huggingface_hub`, imported only when used. Local files need no network. Does not push,
+and does not know which columns a stage wants.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from distill import chat
+from distill.recipe import Table
+
+if TYPE_CHECKING:
+    import datasets
+
+IN_MEMORY_BYTES = 2 << 30
+"""Rows that decode to more than this are memory-mapped from the cache of `datasets` instead of being held."""
+
+HUB_TIMEOUT_S = 10.0
+
+
+class TableError(ValueError):
+    """A table that a recipe names is missing, broken, or lacks a column."""
+
+
+class HubError(RuntimeError):
+    """The Hub cannot be reached, or does not have what was asked for."""
+
+
+def read_table(table: Table, what: str) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The rows that a recipe names, under our column names, and where they came from.
+
+    `what` names the recipe's section in errors. The provenance holds the file's name and SHA-256, or the dataset's id,
+    config, split and resolved commit; never a local path. `cleaned_values` counts texts in which characters that JSON
+    and Arrow cannot carry were replaced. Raises TableError or HubError.
+    """
+    if table.path is not None:
+        rows, provenance = _read_local(Path(table.path), table.limit, f"{what}.path")
+    elif table.dataset is not None:
+        rows, provenance = _read_hub(table, f"{what}.dataset")
+    else:
+        raise TableError(f"{what}: neither a path nor a dataset is given")
+    rows = _rename(rows, table.columns, f"{what}.columns")
+    return rows, {**provenance, "rows": rows.height}
+
+
+def load_rows(folder: Path, config: str) -> "datasets.Dataset":
+    """The train split of one config of a dataset folder that we wrote, for a trainer."""
+    import datasets
+    import pyarrow.parquet as pq
+
+    files = sorted((folder / config).glob("train-*.parquet"))
+    if not files:
+        raise TableError(f"no train-*.parquet in {folder / config}; write it with `distill dataset`")
+    footers = [pq.read_metadata(file) for file in files]
+    size = sum(footer.row_group(group).total_byte_size for footer in footers for group in range(footer.num_row_groups))
+    with _quiet():
+        if size > IN_MEMORY_BYTES:
+            return datasets.Dataset.from_parquet([str(file) for file in files])
+        # Passing the table itself writes no cache, and names no file that a fingerprint could depend on.
+        return datasets.Dataset(pq.read_table(files))
+
+
+def dataset_from_rows(rows: list[dict[str, Any]] | pl.DataFrame) -> "datasets.Dataset":
+    """Rows in memory as a `datasets.Dataset`; nothing is written."""
+    import datasets
+
+    table = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, infer_schema_length=None)
+    return datasets.Dataset(table.to_arrow())
+
+
+# --- local files ------------------------------------------------------------------------------------------------------
+
+
+def _read_local(path: Path, limit: int | None, where: str) -> tuple[pl.DataFrame, dict[str, Any]]:
+    readers = {".jsonl": _read_jsonl, ".parquet": _read_parquet}
+    if not path.is_file():
+        raise TableError(f"{where}: no file at {path} (relative paths start at {Path.cwd()})")
+    if path.suffix not in readers:
+        raise TableError(f"{where}: expected a .jsonl or .parquet file, found {path.name}")
+    rows, cleaned = readers[path.suffix](path, limit)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return rows, {"file": path.name, "sha256": sha256, "cleaned_values": cleaned}
+
+
+def _read_jsonl(path: Path, limit: int | None) -> tuple[pl.DataFrame, int]:
+    rows: list[dict[str, Any]] = []
+    cleaned = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if limit is not None and len(rows) >= limit:
+                break
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except (ValueError, RecursionError) as error:
+                found = f"{_excerpt(line)} ({error})"
+                raise TableError(f"{path}:{number}: expected one JSON object a line, found {found}") from None
+            if not isinstance(row, dict):
+                raise TableError(f"{path}:{number}: expected a JSON object, found {_excerpt(line)}")
+            row, replaced = _clean(row)
+            cleaned += replaced
+            rows.append(row)
+    try:
+        # strict=False: a column with both 18 and "18" in it becomes text instead of an error.
+        return pl.DataFrame(rows, infer_schema_length=None, strict=False), cleaned
+    except pl.exceptions.PolarsError as error:
+        raise TableError(f"{path}: expected values of one kind in each column, found several: {error}") from error
+
+
+def _excerpt(line: bytes) -> str:
+    text = line[:60].decode("utf-8", "replace").rstrip("\n")
+    return repr(text + "…" if len(line) > 60 else text)
+
+
+def _clean(value: Any) -> tuple[Any, int]:
+    """The value with every text in it cleaned, and how many texts that changed."""
+    if isinstance(value, str):
+        text = chat.clean_text(value)
+        return text, int(text != value)
+    if isinstance(value, dict):
+        pairs = [(_clean(key), _clean(item)) for key, item in value.items()]
+        return {key[0]: item[0] for key, item in pairs}, sum(key[1] + item[1] for key, item in pairs)
+    if isinstance(value, list):
+        items = [_clean(item) for item in value]
+        return [item for item, _ in items], sum(changed for _, changed in items)
+    return value, 0
+
+
+def _read_parquet(path: Path, limit: int | None) -> tuple[pl.DataFrame, int]:
+    try:
+        rows = pl.read_parquet(path, n_rows=limit)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise TableError(f"{path}: not a readable Parquet file: {error}") from error
+    return _clean_columns(rows)
+
+
+def _clean_columns(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Arrow text is valid UTF-8, so only NUL can be in it; nested columns are left as they are."""
+    has_nul = pl.col(pl.String).str.contains("\x00", literal=True)
+    cleaned = sum(rows.select(has_nul.sum()).row(0)) if pl.String in rows.dtypes else 0
+    return rows.with_columns(pl.col(pl.String).str.replace_all("\x00", "\ufffd", literal=True)), cleaned
+
+
+def _rename(rows: pl.DataFrame, columns: dict[str, str], where: str) -> pl.DataFrame:
+    missing = [
+        f"{where}.{ours}: no column {theirs!r}{_nearest(theirs, rows.columns)}"
+        for ours, theirs in columns.items()
+        if theirs not in rows.columns
+    ]
+    if missing:
+        raise TableError("\n".join([*missing, f"columns found: {', '.join(rows.columns) or 'none'}"]))
+    others = pl.exclude(*columns, *columns.values()) if columns else pl.all()
+    return rows.select(*(pl.col(theirs).alias(ours) for ours, theirs in columns.items()), others)
+
+
+def _nearest(name: str, choices: list[str]) -> str:
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+# --- the Hub ----------------------------------------------------------------------------------------------------------
+
+
+def _read_hub(table: Table, where: str) -> tuple[pl.DataFrame, dict[str, Any]]:
+    from datasets.exceptions import DatasetsError
+
+    assert table.dataset is not None
+    commit = _resolve(table.dataset, table.revision, where)
+    try:
+        with _quiet():
+            rows = _load_hub(table, commit)
+    except (DatasetsError, ValueError, OSError, RuntimeError, _transport_error()) as error:
+        raise HubError(f"{where}: cannot load {table.dataset} at {commit}: {_first_line(error)}") from error
+    rows, cleaned = _clean_columns(rows)
+    provenance = {"dataset": table.dataset, "config": table.config, "split": table.split, "commit": commit}
+    return rows, {**provenance, "cleaned_values": cleaned}
+
+
+def _resolve(dataset: str, revision: str | None, where: str) -> str:
+    """The commit that a revision means now. A full commit is taken at its word, so that a cached one works offline."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    if revision and re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    try:
+        info = huggingface_hub.HfApi().dataset_info(dataset, revision=revision, timeout=HUB_TIMEOUT_S)
+    except HFValidationError as error:
+        raise HubError(f"{where}: expected a Hub dataset id, such as openai/gsm8k: {_first_line(error)}") from error
+    except HfHubHTTPError as error:
+        raise HubError(f"{where}: the Hub has no {dataset!r} at {revision or "main"} for you: {_first_line(error)}") from error
+    except (OfflineModeIsEnabled, OSError, _transport_error()) as error:
+        raise HubError(
+            f"{where}: the Hub cannot be reached to read {dataset!r} ({_first_line(error)}). Connect, or download the "
+            "file and name it by `path:`, or name a full commit in `revision:` if the dataset is already cached."
+        ) from error
+    assert info.sha is not None
+    return info.sha
+
+
+def _transport_error() -> type[Exception]:
+    import httpx
+
+    return httpx.TransportError
+
+
+def _load_hub(table: Table, commit: str) -> pl.DataFrame:
+    import datasets
+
+    if table.limit is None:
+        whole = datasets.load_dataset(table.dataset, table.config, split=table.split, revision=commit)
+        return pl.DataFrame(pl.from_arrow(whole.data.table))
+    # A stream fetches only what the first rows need, where a slice of a split would download all of it.
+    stream = datasets.load_dataset(table.dataset, table.config, split=table.split, revision=commit, streaming=True)
+    parts = [pl.from_arrow(part) for part in stream.take(table.limit).with_format("arrow").iter(batch_size=1000)]
+    return pl.concat([pl.DataFrame(part) for part in parts], how="vertical_relaxed")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of `datasets` and `huggingface_hub` inside; their settings are as before afterwards."""
+    import datasets
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    bars = datasets.is_progress_bar_enabled(), not are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if bars[0]:
+            datasets.enable_progress_bars()
+        if bars[1]:
+            enable_progress_bars()

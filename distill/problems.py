@@ -1,0 +1,77 @@
+"""Problems: what the teacher is asked, and the held-out ones that only the report sees.
+
+Does not judge whether a problem is good or its gold is right.
+"""
+
+import polars as pl
+
+from distill import arithmetic, hub
+from distill.progress import Progress
+from distill.recipe import Arithmetic, Problems
+from distill.schema import PROBLEM, check
+from distill.store import Run, RunError, text_digest, write_parquet
+
+
+def make(run: Run, progress: Progress) -> dict[str, object]:
+    """Write `problems.parquet`: every distinct problem once, each on one side of the split."""
+    section = run.recipe.problems
+    assert section is not None
+    if section.arithmetic:
+        table, provenance = _generated(section.arithmetic, section.held_out), {"generator": "arithmetic"}
+    else:
+        table, provenance = _read(section)
+    table = check(table, PROBLEM, what="problems", key=("problem_id",))
+    _check_disjoint(table)
+    write_parquet(table, run.path("problems.parquet"))
+    counts = {split: table.filter(pl.col("split") == split).height for split in ("train", "held_out")}
+    progress.say(f"  {counts['train']} problems to sample, {counts['held_out']} held out")
+    return {**counts, "source": provenance}
+
+
+def _generated(section: Arithmetic, held_out: int) -> pl.DataFrame:
+    parts = [
+        _frame(arithmetic.generate(count, steps=section.steps, seed=section.seed, held_out=split == "held_out"), split)
+        for split, count in (("train", section.count), ("held_out", held_out))
+    ]
+    return pl.concat(parts)
+
+
+def _frame(pairs: list[tuple[str, str]], split: str) -> pl.DataFrame:
+    rows = [
+        (text_digest(problem), problem, answer, "math", "distill/arithmetic", split) for problem, answer in pairs
+    ]
+    return pl.DataFrame(rows, schema=PROBLEM, orient="row")
+
+
+def _read(section: Problems) -> tuple[pl.DataFrame, dict[str, object]]:
+    table, provenance = hub.read_table(section, "problems")
+    if "problem" not in table.columns:
+        raise RunError(
+            f"problems: no column 'problem' among {', '.join(table.columns)}; name theirs with columns: {{problem: …}}"
+        )
+    text = pl.col("problem").cast(pl.String)
+    table = table.filter(text.is_not_null() & (text.str.strip_chars() != ""))
+    defaults = {
+        "problem_id": text.map_elements(text_digest, return_dtype=pl.String),
+        "reference_answer": pl.lit(None),
+        "domain": pl.lit(section.domain),
+        "source": pl.lit(section.dataset or str(provenance.get("file"))),
+    }
+    missing = [value.alias(name) for name, value in defaults.items() if name not in table.columns]
+    table = table.with_columns(text, *missing).unique("problem", keep="first", maintain_order=True)
+    if table.height <= section.held_out:
+        raise RunError(f"problems: {table.height} distinct problems, of which held_out: {section.held_out} leaves none to sample")
+    names = [name for name in PROBLEM if name != "split"]
+    return _split(table.select(pl.col(names).cast(pl.String)), section.held_out), provenance
+
+
+def _split(table: pl.DataFrame, held_out: int) -> pl.DataFrame:
+    """Hold out the texts with the smallest hash: the choice does not depend on the order or number of rows."""
+    order = pl.col("problem").map_elements(text_digest, return_dtype=pl.String).rank("ordinal")
+    return table.with_columns(split=pl.when(order <= held_out).then(pl.lit("held_out")).otherwise(pl.lit("train")))
+
+
+def _check_disjoint(table: pl.DataFrame) -> None:
+    shared = table.group_by("problem").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
+    if not shared.is_empty():
+        raise RunError(f"problems: {shared.height} texts are both in train and held_out, the first is {shared['problem'][0]!r}")

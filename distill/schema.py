@@ -1,0 +1,62 @@
+"""The columns of each table that a run passes on: the only place where they are named and typed.
+
+Does not know where a table comes from or what is done with it.
+"""
+
+import polars as pl
+
+PROBLEM = pl.Schema(
+    {
+        "problem_id": pl.String,  # stable across runs
+        "problem": pl.String,  # the question, without instruction or chat template
+        "reference_answer": pl.String,  # gold; null where none is known
+        "domain": pl.String,  # math | code | choice | instruction | general
+        "source": pl.String,  # where the problem is from: a Hub id, a file name, a generator
+        "split": pl.String,  # train | held_out; a held-out problem is never sampled for training
+    }
+)
+
+TRAJECTORY = pl.Schema(
+    {
+        **{name: dtype for name, dtype in PROBLEM.items() if name != "split"},
+        "sample": pl.Int32,  # 0 .. samples_drawn - 1; (problem_id, sample) is the key
+        "samples_drawn": pl.Int32,  # samples asked of this problem: the denominator of its pass rate
+        "teacher": pl.String,  # model id @ revision
+        "reasoning": pl.String,  # between the think tags, without them; null when they never close
+        "response": pl.String,  # after the reasoning: what the user would see
+        "finish_reason": pl.String,  # stop | length | aborted:<why> | failed:<why>
+        "prompt_tokens": pl.Int32,  # teacher's tokenizer, template included; null for imported rows
+        "completion_tokens": pl.Int32,  # teacher's tokenizer, reasoning and response; null if unknown
+    }
+)
+
+
+class SchemaError(ValueError):
+    """A table lacks a column, or has one of another type, or repeats a key."""
+
+
+def check(table: pl.DataFrame, schema: pl.Schema, *, what: str, key: tuple[str, ...] = ()) -> pl.DataFrame:
+    """Return the table with the schema's columns first, or say which of them are wrong.
+
+    Columns that the schema does not name follow in their order. `key` columns must be non-null and unique together.
+    """
+    wrong = [
+        f"column {name!r}: expected {dtype}, found {table.schema.get(name, 'no such column')}"
+        for name, dtype in schema.items()
+        if table.schema.get(name) != dtype
+    ]
+    if wrong:
+        raise SchemaError(f"{what} does not match its schema:\n  " + "\n  ".join(wrong))
+    if key:
+        _check_key(table, key, what)
+    return table.select(*schema, pl.exclude(*schema))
+
+
+def _check_key(table: pl.DataFrame, key: tuple[str, ...], what: str) -> None:
+    nulls = table.filter(pl.any_horizontal(pl.col(key).is_null())).height
+    if nulls:
+        raise SchemaError(f"{what}: {nulls} rows have a null in their key ({', '.join(key)})")
+    repeated = table.group_by(key).len().filter(pl.col("len") > 1).sort(key)
+    if not repeated.is_empty():
+        first = ", ".join(f"{name}={repeated[name][0]!r}" for name in key)
+        raise SchemaError(f"{what}: {repeated.height} keys occur more than once, the first is {first}")

@@ -1,0 +1,187 @@
+"""The folder of a run: where each artifact lies, how it is written, and the manifest that says what made it.
+
+Does not know in which order the stages run.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel
+
+from distill.recipe import Recipe
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+KEY = ("problem_id", "sample")
+
+
+class RunError(RuntimeError):
+    """A run's folder does not fit the recipe, or lacks what a stage needs."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe and the folder that its artifacts lie in."""
+
+    name: str
+    folder: Path
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise RunError(f"{self.name!r} cannot name a run: up to 64 letters, digits, '.', '_' and '-'; give --name")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the one process that writes this run. Raises RunError naming the other one; a killed one leaves no lock."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.path(".lock"), "a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise RunError(f"{self.folder} is being written by {file.read().strip()}; wait for it, or stop it") from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            yield
+
+    def path(self, *parts: str) -> Path:
+        """A path inside the run's folder."""
+        return self.folder.joinpath(*parts)
+
+    def problems(self, split: str | None = None) -> pl.DataFrame:
+        """The problems, or those of one split (train or held_out)."""
+        table = self._read("problems.parquet", "problems")
+        return table if split is None else table.filter(pl.col("split") == split)
+
+    def trajectories(self) -> pl.DataFrame:
+        """Every trajectory sampled or imported."""
+        return self._read("trajectories/trajectories.parquet", "trajectories")
+
+    def judged(self) -> pl.DataFrame:
+        """Every trajectory with one verdict column per filter."""
+        verdicts = self._read("verdicts/verdicts.parquet", "verdicts")
+        return self.trajectories().join(verdicts, on=KEY, how="left", maintain_order="left", validate="1:1")
+
+    def manifest(self, stage: str) -> dict[str, Any] | None:
+        """What made a stage's artifact, or None where it has not been finished."""
+        try:
+            manifest: dict[str, Any] = json.loads(self._manifest_path(stage).read_text())
+        except (OSError, ValueError):
+            return None
+        return manifest
+
+    def write_manifest(self, stage: str, manifest: Mapping[str, Any]) -> None:
+        """Record that a stage's artifact is finished; written last, so that nothing unfinished is ever named by one."""
+        write_text(self._manifest_path(stage), json.dumps(manifest, indent=2, ensure_ascii=False, default=str) + "\n")
+
+    def forget(self, stage: str) -> None:
+        """Mark a stage's artifact as unfinished."""
+        self._manifest_path(stage).unlink(missing_ok=True)
+
+    def _manifest_path(self, stage: str) -> Path:
+        return self.path("manifests", f"{stage}.json")
+
+    def _read(self, file: str, stage: str) -> pl.DataFrame:
+        path = self.path(*file.split("/"))
+        if not path.is_file():
+            raise RunError(f"{path} is not there yet: run `distill {stage}` first")
+        return pl.read_parquet(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all: temp, fsync, rename."""
+    _replace(path, lambda temp: temp.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def write_parquet(table: pl.DataFrame, path: Path) -> None:
+    """Write a table so that it is there whole or not at all."""
+    _replace(path, table.write_parquet)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temp = Path(name)
+    try:
+        write(temp)
+        with open(temp, "rb") as written:
+            os.fsync(written.fileno())
+        temp.chmod(0o644)
+        temp.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        with suppress(FileNotFoundError):
+            temp.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def digest(value: Any) -> str:
+    """A short name for plain data or a section of a recipe: equal data, equal digest."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"no digest of a {type(value).__name__}")
+
+
+def file_digest(*paths: Path) -> str:
+    """A short name for the contents of files, in the order given."""
+    whole = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()[:16]
+
+
+def folder_digest(folder: Path) -> str:
+    """A short name for a folder: names and contents of all its files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest([[str(path.relative_to(folder)), file_digest(path)] for path in files])
+
+
+def seed_of(*parts: int | str) -> int:
+    """A random choice that depends on nothing but its names: 31 bits from a hash of (seed, problem_id, sample, …)."""
+    return int.from_bytes(hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=4).digest()) >> 1
+
+
+def text_digest(text: str) -> str:
+    """A stable id for a text, 16 hex digits."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Installed versions, or `absent`."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found

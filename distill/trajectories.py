@@ -1,0 +1,102 @@
+"""Trajectories: what the teacher answered, sampled here or imported from somebody who sampled it.
+
+Does not judge them, and never draws the same sample twice.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from distill import hub
+from distill.arithmetic import solve
+from distill.chat import split_completion
+from distill.engines import Engine, Request, open_engine
+from distill.engines.scripted import ScriptedEngine
+from distill.progress import Progress
+from distill.recipe import Import, Program, Trajectories
+from distill.sampler import sample
+from distill.schema import TRAJECTORY, check
+from distill.store import KEY, Run, RunError, text_digest, write_parquet
+
+
+def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]:
+    """Write `trajectories/trajectories.parquet`. `teacher` is a Hub id or a folder; None for programs and imports."""
+    section = run.recipe.trajectories
+    if section.import_:
+        table, facts = _imported(section.import_)
+    else:
+        table, facts = _sampled(run, section, progress, teacher)
+    table = check(table, TRAJECTORY, what="trajectories", key=KEY)
+    write_parquet(table, run.path("trajectories", "trajectories.parquet"))
+    finished = table.group_by("finish_reason").len().sort("finish_reason")
+    reasons = {reason or "unknown": count for reason, count in finished.iter_rows()}
+    tokens = int(table["completion_tokens"].sum() or 0)
+    progress.say(f"  {table.height:,} trajectories, {tokens:,} tokens; finish: " + ", ".join(f"{k} {v:,}" for k, v in reasons.items()))
+    return {"rows": table.height, "completion_tokens": tokens, "finish_reasons": reasons, **facts}
+
+
+def _sampled(run: Run, section: Trajectories, progress: Progress, teacher: str | None) -> tuple[pl.DataFrame, dict[str, Any]]:
+    problems = run.problems("train")
+    with _open(section, teacher, progress) as engine:
+        completions = sample(engine, problems, section, run.path("trajectories"), name="sampling", progress=progress)
+        identity: Mapping[str, Any] = engine.identity
+    table = completions.join(problems.drop("split"), on="problem_id", how="left", maintain_order="left")
+    table = table.with_columns(
+        _split_texts(table["text"]),
+        samples_drawn=pl.lit(section.samples_per_problem, pl.Int32),
+        teacher=pl.lit(f"{identity['model']}@{identity['revision']}"),
+    )
+    return table.select(*TRAJECTORY), {"teacher": dict(identity)}
+
+
+def _open(section: Trajectories, teacher: str | None, progress: Progress) -> Engine:
+    if isinstance(section.teacher, Program):
+        program = section.teacher
+
+        def answer(request: Request) -> str:
+            problem = request.messages[-1]["content"].removesuffix(section.instruction).strip()
+            return solve(problem, mistake_share=program.mistake_share, seed=request.seed)
+
+        return ScriptedEngine(answer, name=program.program)
+    assert teacher is not None
+    return open_engine(section.engine, teacher, revision=section.revision, args=section.engine_args, say=lambda line: progress.say("  " + line))
+
+
+def _split_texts(texts: pl.Series) -> pl.DataFrame:
+    pairs = [split_completion(text) for text in texts]
+    return pl.DataFrame(pairs, schema={"reasoning": pl.String, "response": pl.String}, orient="row")
+
+
+# --- import -----------------------------------------------------------------------------------------------------------
+
+
+def _imported(section: Import) -> tuple[pl.DataFrame, dict[str, Any]]:
+    table, provenance = hub.read_table(section, "trajectories.import")
+    for needed in ("problem", "response"):
+        if needed not in table.columns:
+            raise RunError(
+                f"trajectories.import: no column {needed!r} among {', '.join(table.columns)}; "
+                f"name theirs with columns: {{{needed}: …}}"
+            )
+    if table.is_empty():
+        raise RunError("trajectories.import: no rows")
+    problem = pl.col("problem").cast(pl.String)
+    defaults = {
+        "problem_id": problem.map_elements(text_digest, return_dtype=pl.String),
+        "reference_answer": pl.lit(None),
+        "domain": pl.lit(section.domain),
+        "source": pl.lit(section.dataset or str(provenance.get("file"))),
+        "teacher": pl.lit(section.teacher),
+        "finish_reason": pl.lit(None),
+        "prompt_tokens": pl.lit(None),
+        "completion_tokens": pl.lit(None),
+    }
+    table = table.with_columns(value.alias(name) for name, value in defaults.items() if name not in table.columns)
+    if "reasoning" not in table.columns:
+        table = table.with_columns(_split_texts(table["response"].cast(pl.String).fill_null("")))
+    if "sample" not in table.columns:
+        table = table.with_columns(sample=pl.int_range(pl.len()).over("problem_id"))
+    table = table.with_columns(samples_drawn=pl.len().over("problem_id"))
+    extra = [pl.col("upstream_correct").cast(pl.Boolean)] if "upstream_correct" in table.columns else []
+    return table.select(*(pl.col(name).cast(dtype) for name, dtype in TRAJECTORY.items()), *extra), {"source": provenance}

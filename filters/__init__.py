@@ -1,0 +1,56 @@
+"""Filters judge trajectories. They never drop, change or reorder a row.
+
+A filter is a named, parameterised Polars expression whose value is a verdict: ``keep``, ``reject`` or
+``abstain``, with a reason, the score behind it and the evidence that a person wants to see.
+
+Every public module of this package is one filter, and its file name is its name in a recipe:
+``filters/length.py`` is ``length: {max_tokens: 16384}``. To add a filter, add a file.
+
+    >>> from filters import Chain, funnel, kept
+    >>> from filters.length import Length
+    >>> trajectories.with_columns(Length(max_tokens=8192).verdict())   # one filter, every row
+    >>> judged = Chain([Length(), DedupExact()]).judge(trajectories)   # a chain, first rejection wins
+    >>> funnel(judged)                                                 # how many fell where, and why
+    >>> kept(judged)                                                   # what a student may learn from
+
+The package needs Polars and pydantic. It knows nothing of teachers, students, recipes or GPUs, and a filter's
+heavy library (math-verify, langdetect, datasketch) is imported only when that filter judges.
+"""
+
+from filters._chain import Chain, funnel, kept, overlap, through, verdict_columns
+from filters._filter import (
+    KEEP,
+    VERDICT,
+    Filter,
+    FilterError,
+    Verdict,
+    abstain,
+    available,
+    filter_class,
+    load,
+    reject,
+    verdict_where,
+)
+from filters._text import canonical_answer, extract_answer
+
+__all__ = [
+    "KEEP",
+    "VERDICT",
+    "Chain",
+    "Filter",
+    "FilterError",
+    "Verdict",
+    "abstain",
+    "available",
+    "canonical_answer",
+    "extract_answer",
+    "filter_class",
+    "funnel",
+    "kept",
+    "load",
+    "overlap",
+    "reject",
+    "through",
+    "verdict_columns",
+    "verdict_where",
+]

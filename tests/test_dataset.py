@@ -1,0 +1,313 @@
+"""A dataset folder loads where people load it, says what was done, and cannot be talked into saying anything else."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from distill import chat
+from distill.dataset import DatasetError, card, layout, parquet, write_dataset
+from distill.dataset.stats import statistics, token_lengths
+from distill.recipe import Recipe
+from distill.schema import TRAJECTORY
+from filters import VERDICT, kept
+
+INSTRUCTION = "Put the answer in \\boxed{}."
+HOSTILE = "x | y\n---\n\n# <script>alert(1)</script> [click](http://evil.example) ![](http://evil.example/p.png) `a`"
+
+
+def recipe(**dataset) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "problems": {"arithmetic": {"count": 5}},
+            "trajectories": {"teacher": "org/teacher", "samples_per_problem": 2, "instruction": INSTRUCTION},
+            "verdicts": ["verify_math", "length"],
+            "dataset": {"license": "apache-2.0", "title": "Steps", **dataset},
+        }
+    )
+
+
+def verdict(outcome: str | None, reason: str | None = None, evidence: str | None = None) -> dict | None:
+    return outcome and {"outcome": outcome, "reason": reason, "score": None, "evidence": evidence}
+
+
+def judged(problems: int = 5, **columns) -> pl.DataFrame:
+    """Two samples a problem: the first is kept, the second alternately wrong, undecided and too long."""
+    rows, math, length = [], [], []
+    fates = [
+        (verdict("reject", "wrong", "41"), None),
+        (verdict("abstain", "time_out"), None),
+        (verdict("keep"), verdict("reject", "too_long")),
+    ]
+    for problem in range(problems):
+        for sample in range(2):
+            rows.append(
+                {
+                    "problem_id": f"p{problem:04d}",
+                    "problem": f"What is {problem} + 1?",
+                    "reference_answer": str(problem + 1),
+                    "domain": "math",
+                    "source": "generated",
+                    "sample": sample,
+                    "samples_drawn": 2,
+                    "teacher": "/home/someone/models/teacher @ abc123",
+                    "reasoning": f"{problem} plus 1." if sample == 0 or problem % 2 else None,
+                    "response": f"So \\boxed{{{problem + 1}}}.",
+                    "finish_reason": "stop",
+                    "prompt_tokens": 10,
+                    "completion_tokens": 20 + problem,
+                }
+            )
+            fate = (verdict("keep"), verdict("keep")) if sample == 0 else fates[problem % 3]
+            math.append(fate[0])
+            length.append(fate[1])
+    table = pl.DataFrame(rows, schema=TRAJECTORY).with_columns(
+        pl.Series("verdict_verify_math", math, dtype=VERDICT), pl.Series("verdict_length", length, dtype=VERDICT)
+    )
+    return table.with_columns(**{name: pl.lit(value) for name, value in columns.items()})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "dataset"
+    facts = {"command": "distill run recipes/steps.yaml", "engine": {"name": "vllm", "version": "0.32.0"}}
+    write_dataset(judged(), recipe=recipe(), name="steps", folder=folder, facts=facts)
+    return folder
+
+
+@pytest.mark.parametrize("config", layout.CONFIGS)
+def test_every_config_loads_with_datasets(folder, config, tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.load_dataset(str(folder), config, split="train", cache_dir=str(tmp_path))
+    assert len(rows) == 5
+    strings = {"large_string", "large_list"}
+    assert not strings & set(str(rows.features.arrow_schema).replace("<", " ").replace(":", " ").split())
+
+
+def test_rows_of_default(folder):
+    rows = pl.read_parquet(folder / "default" / "*.parquet")
+    columns = ["messages", "id", "problem", "answer", "source", "domain", "num_tokens", "teacher"]
+    assert rows.columns == columns
+    assert rows.row(0, named=True) == {
+        "messages": [
+            {"role": "user", "content": f"What is 0 + 1?\n\n{INSTRUCTION}"},
+            {"role": "assistant", "content": "<think>\n0 plus 1.\n</think>\n\nSo \\boxed{1}."},
+        ],
+        "id": "p0000-0",
+        "problem": "What is 0 + 1?",
+        "answer": "1",
+        "source": "generated",
+        "domain": "math",
+        "num_tokens": 20,
+        "teacher": "teacher @ abc123",
+    }
+
+
+def test_trainers_detect_conversations(folder):
+    data_utils = pytest.importorskip("trl.data_utils")
+    for config, key in (("default", {"messages"}), ("prompt_completion", {"prompt", "completion"})):
+        row = pl.read_parquet(folder / config / "*.parquet").row(0, named=True)
+        assert data_utils.is_conversational(row)
+        guessed_from = {"prompt", "completion", "messages", "text", "labels", "input_ids", "tools", "conversations"}
+        assert set(row) & guessed_from == key
+    row = pl.read_parquet(folder / "prompt_completion" / "*.parquet").row(0, named=True)
+    messages = pl.read_parquet(folder / "default" / "*.parquet")["messages"].to_list()[0]
+    assert row["prompt"] + row["completion"] == messages
+
+
+@pytest.mark.parametrize("instruction", ["", INSTRUCTION])
+def test_columns_say_what_chat_says(instruction):
+    table = judged()
+    content = layout.default(table, instruction)["messages"].to_list()
+    for row, messages in zip(table.iter_rows(named=True), content, strict=True):
+        answer = chat.join_completion(row["reasoning"], row["response"])
+        assert messages == [chat.user_message(row["problem"], instruction), {"role": "assistant", "content": answer}]
+
+
+def test_rollouts_hold_every_sample_and_its_fate(folder):
+    rows = pl.read_parquet(folder / "rollouts" / "*.parquet")
+    first, second, third = rows.head(3).iter_rows(named=True)
+    assert first["uuid"] == "p0000"
+    assert first["generations"] == ["<think>\n0 plus 1.\n</think>\n\nSo \\boxed{1}.", "So \\boxed{1}."]
+    assert first["is_reasoning_complete"] == [True, False]
+    assert first["finish_reasons"] == ["stop", "stop"]
+    assert first["correctness_math_verify"] == [True, False]
+    assert first["verdict_outcome"] == ["keep", "reject"]
+    assert first["verdict_filter"] == [None, "verify_math"]
+    assert first["verdict_reason"] == [None, "wrong"]
+    assert first["verdict_evidence"] == [None, "41"]
+    assert second["correctness_math_verify"] == [True, None], "undecided is not wrong"
+    assert third["correctness_math_verify"] == [True, True]
+    assert third["verdict_filter"] == [None, "length"]
+    assert rows["correctness_count"].to_list() == [1, 1, 2, 1, 1]
+
+
+def test_rollouts_without_a_verifier():
+    rows = layout.rollouts(judged().drop("verdict_verify_math"), None)
+    assert not [name for name in rows.columns if name.startswith("correctness")]
+
+
+def test_statistics_add_up():
+    table = judged()
+    stats = statistics(table, kept(table))
+    assert (stats["rows"], stats["sampled"], stats["problems"], stats["kept_share"]) == (5, 10, 5, 0.5)
+    verify, length = stats["funnel"]
+    assert verify["reasons"] == [
+        {"reason": "time_out", "outcome": "abstain", "rows": 2},
+        {"reason": "wrong", "outcome": "reject", "rows": 2},
+    ] or {reason["reason"] for reason in verify["reasons"]} == {"time_out", "wrong"}
+    assert (verify["reached"], verify["kept"], verify["rejected"], verify["abstained"]) == (10, 6, 2, 2)
+    assert (length["reached"], length["kept"], length["rejected"]) == (6, 5, 1)
+    assert sum(bin["rows"] for bin in stats["tokens"]["histogram"]) == stats["rows"]
+    assert stats["sources"] == [{"name": "generated", "sampled": 10, "kept": 5}]
+
+
+def test_unknown_lengths_and_answers_are_left_out(tmp_path):
+    table = judged(completion_tokens=None, reference_answer=None).cast({name: TRAJECTORY[name] for name in TRAJECTORY})
+    stats = write_dataset(table, recipe=recipe(), name="steps", folder=tmp_path / "d", facts={})
+    assert "tokens" not in stats
+    assert "Length of the kept rows" not in (tmp_path / "d" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("lengths", [[0], [7], [1, 1, 1], [5, 4000, 31_999], list(range(0, 240, 7))])
+def test_histogram_holds_every_row_in_few_round_bins(lengths):
+    tokens = token_lengths(pl.Series(lengths).to_numpy())
+    bins = tokens["histogram"]
+    assert sum(bin["rows"] for bin in bins) == len(lengths)
+    assert len(bins) <= 13
+    assert bins[0]["low"] == 0
+    assert bins[-1]["high"] > max(lengths)
+    for bin in bins:
+        assert bin["rows"] == sum(bin["low"] <= length < bin["high"] for length in lengths)
+
+
+def test_the_same_input_gives_the_same_bytes_and_replaces_the_folder(tmp_path, folder):
+    facts = {"command": "distill run recipes/steps.yaml", "engine": {"name": "vllm", "version": "0.32.0"}}
+    again = tmp_path / "dataset"
+    again.mkdir()
+    (again / "stale.txt").write_text("from an earlier run")
+    write_dataset(judged(), recipe=recipe(), name="steps", folder=again, facts=facts)
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    assert all((folder / path).read_bytes() == (again / path).read_bytes() for path in files)
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
+
+
+def test_a_failure_leaves_the_old_folder_alone(tmp_path, monkeypatch):
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    (folder / "README.md").write_text("old")
+    monkeypatch.setattr(card, "render", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_dataset(judged(), recipe=recipe(), name="steps", folder=folder, facts={})
+    assert (folder / "README.md").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
+
+
+def test_nothing_kept_names_the_filter_to_look_at(tmp_path):
+    wrong = pl.lit(verdict("reject", "wrong"), dtype=VERDICT)
+    table = judged().with_columns(wrong.alias("verdict_verify_math"), pl.lit(None, VERDICT).alias("verdict_length"))
+    with pytest.raises(DatasetError, match=r"verify_math removed most of them:\n  verify_math: kept 0 of 10, 10 wrong"):
+        write_dataset(table, recipe=recipe(), name="steps", folder=tmp_path / "d", facts={})
+    with pytest.raises(DatasetError, match="no trajectories"):
+        write_dataset(judged().clear(), recipe=recipe(), name="steps", folder=tmp_path / "d", facts={})
+    assert not list(tmp_path.iterdir())
+
+
+def test_large_tables_become_several_shards_and_row_groups(tmp_path):
+    import pyarrow.parquet as pq
+
+    table = layout.default(judged(100), INSTRUCTION)
+    parquet.write(table, tmp_path / "t", shard_bytes=10_000, group_bytes=2_000)
+    files = sorted((tmp_path / "t").iterdir())
+    assert len(files) > 1
+    assert files[0].name == f"train-00000-of-{len(files):05d}.parquet"
+    assert pq.read_metadata(files[0]).num_row_groups > 1
+    assert pl.read_parquet(files).equals(table)
+
+
+# --- the card ---------------------------------------------------------------------------------------------------------
+
+
+def metadata_of(text: str) -> dict:
+    _, head, _ = text.split("---\n", 2)
+    return yaml.safe_load(head)
+
+
+def test_the_hub_reads_the_metadata(folder):
+    hub = pytest.importorskip("huggingface_hub")
+    data = hub.DatasetCard.load(folder / "README.md").data
+    assert data.license == "apache-2.0"
+    assert data.pretty_name == "Steps"
+    assert data.size_categories == ["n<1K"]
+    assert data.task_categories == ["text-generation"]
+    configs = data.to_dict()["configs"]
+    assert [config["config_name"] for config in configs] == list(layout.CONFIGS)
+    assert [config.get("default", False) for config in configs] == [True, False, False]
+
+
+def test_the_card_says_what_was_done(folder):
+    text = (folder / "README.md").read_text()
+    for said in (
+        "5 reasoning traces for 5 problems, kept out of 10 sampled",
+        "| teacher | teacher @ abc123 |",
+        "| verify&#95;math | 10 | 6 | 2 | 2 |",
+        "distill run recipes/steps.yaml",
+        "| engine.version | 0.32.0 |",
+        "samples per problem | 2 |",
+    ):
+        assert said in text
+    assert "/home/" not in "".join(path.read_text() for path in folder.glob("*.*"))
+
+
+def test_llama_factory_finds_the_rows(folder, tmp_path):
+    entry = json.loads((folder / "dataset_info.json").read_text())["steps"]
+    assert (folder / entry["file_name"]).is_dir()
+    assert layout.llama_factory("steps", "me/steps")["steps"]["hf_hub_url"] == "me/steps"
+
+
+def test_text_from_data_cannot_break_out_of_the_card(tmp_path):
+    hostile = HOSTILE + "\x1b[31m\u202e"
+    table = judged(source=hostile, teacher=hostile, finish_reason=hostile)
+    facts = {"command": "```\n# <script>x</script>\n````\n", hostile: hostile, "nested": {"a": [hostile, None]}}
+    title = 'T"\n---\nlicense: mit\n# <img src=x>'
+    write_dataset(table, recipe=recipe(title=title), name="steps", folder=tmp_path / "d", facts=facts)
+    text = (tmp_path / "d" / "README.md").read_text()
+    assert metadata_of(text)["license"] == "apache-2.0"
+    assert metadata_of(text)["pretty_name"] == title
+    body = text.split("\n---\n", 1)[1]
+    prose = "".join(body.split("`````")[::2])
+    assert prose.count("`````") == 0
+    for markup in ("<script", "<img", "](http", "http:", "![", "\x1b", "\u202e"):
+        assert markup not in prose
+    headings = [line for line in prose.splitlines() if line.startswith("# ")]
+    assert len(headings) == 1
+    tables = [line for line in prose.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables} <= {3, 5, 7}, "no cell adds a column"
+
+
+@pytest.mark.parametrize(
+    ("rows", "bucket"),
+    [
+        (0, "n<1K"),
+        (999, "n<1K"),
+        (1_000, "1K<n<10K"),
+        (804_745, "100K<n<1M"),
+        (1_000_000, "1M<n<10M"),
+        (10**9, "1B<n<10B"),
+        (10**12, "n>1T"),
+    ],
+)
+def test_size_category(rows, bucket):
+    assert card.size_category(rows) == bucket
+
+
+@pytest.mark.parametrize("text", ["a\nb", "```\n", "~~~", "a ```` b", "", "\x1b[2J"])
+def test_a_code_block_holds_its_text(text):
+    block = card.code_block(text, "sh")
+    fence = block.split("sh\n", 1)[0]
+    assert block.endswith(f"\n{fence}")
+    assert fence not in block[len(fence) : -len(fence)]
+    assert "\x1b" not in block

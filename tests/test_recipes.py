@@ -1,0 +1,164 @@
+"""Every shipped recipe loads; every wrong one is told where, what was found and what was expected, all at once."""
+
+from pathlib import Path
+
+import pytest
+
+from distill.recipe import Recipe
+from distill.recipe_file import RecipeError, load_recipe
+
+RECIPES = sorted(Path("recipes").rglob("*.yaml"))
+GOOD = """\
+problems:
+  arithmetic: {count: 5, steps: [1, 2]}
+  held_out: 2
+trajectories:
+  teacher: {program: arithmetic}
+  samples_per_problem: 2
+verdicts:
+  - format
+  - length: {min_tokens: 1, max_tokens: 300}
+  - verify_math
+dataset:
+  license: apache-2.0
+student:
+  steps: 2
+  arms:
+    small: {base: {architecture: qwen2, hidden_size: 16, layers: 1, heads: 2}}
+report:
+  temperature: 0.8
+"""
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> Recipe:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    return load_recipe(path, overrides)
+
+
+def errors(tmp_path: Path, text: str, *overrides: str) -> list[str]:
+    with pytest.raises(RecipeError) as caught:
+        load(tmp_path, text, *overrides)
+    return str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_loads_and_round_trips(path, tmp_path):
+    overrides = []
+    if "path: trajectories.jsonl" in path.read_text():
+        (tmp_path / "rows.jsonl").write_text("{}\n")
+        overrides = [f"trajectories.import.path={tmp_path}/rows.jsonl"]
+    recipe = load_recipe(path, overrides)
+    assert Recipe.model_validate(recipe.model_dump()) == recipe
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "where", "words"),
+    [
+        ("held_out: 2", "helt_out: 2", "3:3: problems.helt_out", ["unknown key", "did you mean 'held_out'"]),
+        ("held_out: 2", "held_out: two", "3:3: problems.held_out", ["expected a whole number", "'two'"]),
+        ("held_out: 2", "held_out: 2\n  held_out: 3", "4:3: problems.held_out", ["occurs twice"]),
+        ("count: 5", "count: 0", "2:16: problems.arithmetic.count", ["greater than 0", "found 0"]),
+        ("count: 5", "cuont: 5", "2:16: problems.arithmetic.cuont", ["did you mean 'count'"]),
+        ("[1, 2]", "[2, 1]", "2:3: problems.arithmetic", ["[fewest, most]", "[2, 1]"]),
+        ("samples_per_problem: 2", "samples_per_problem: 0", "6:3: trajectories.samples_per_problem", ["found 0"]),
+        ("samples_per_problem: 2", "samples_per_problem: '2'", "6:3: trajectories.samples_per_problem", ["found '2'"]),
+        ("samples_per_problem: 2", "temperature: 1e-5", "6:3: trajectories.temperature", ["as text", "1.0e-5"]),
+        ("samples_per_problem: 2", "open_think: no", "6:3: trajectories.open_think", ["true or false"]),
+        ("samples_per_problem: 2", "engine: vlm", "6:3: trajectories.engine", ["did you mean 'vllm'"]),
+        ("{program: arithmetic}", "{programm: arithmetic}", "5:13: trajectories.teacher.programm", ["'program'"]),
+        ("{program: arithmetic}", "{recipe: no.yaml}", "5:13: trajectories.teacher.recipe", ["no such recipe"]),
+        ("{program: arithmetic}", "{recipe: r.yaml, amr: x}", "5:29: trajectories.teacher.amr", ["'arm'"]),
+        ("  - format", "  - formt", "8:5: verdicts[0]", ["unknown filter 'formt'", "Did you mean 'format'"]),
+        ("min_tokens: 1", "min_token: 1", "9:14: verdicts[1].length.min_token", ["did you mean 'min_tokens'"]),
+        ("min_tokens: 1", "min_tokens: -1", "9:14: verdicts[1].length.min_tokens", ["found -1"]),
+        ("  - verify_math", "  - verify_math\n  - format", "11:5: verdicts[3]", ["already"]),
+        ("  - verify_math\n", "", "16:1: report", ["verify_*"]),
+        ("  license: apache-2.0", "  title: x", "11:1: dataset.license", ["required", "Never guessed"]),
+        ("dataset:\n  license: apache-2.0\n", "", "11:1: student", ["dataset section"]),
+        ("heads: 2", "heads: 3", "16:13: student.arms.small.base", ["not a multiple"]),
+        ("heads: 2}", "heads: 2}, rows: formt", "16:80: student.arms.small.rows", ["did you mean 'format'"]),
+        ("small:", "../small:", "16:5: student.arms.../small", ["folder's"]),
+        ("  steps: 2", "  steps: 2.5", "14:3: student.steps", ["whole number", "2.5"]),
+        ("  arithmetic: {count: 5, steps: [1, 2]}", "  path: no.jsonl", "2:3: problems.path", ["no such file"]),
+        ("  arithmetic: {count: 5, steps: [1, 2]}", "  path: recipes", "2:3: problems.path", ["no such file"]),
+        ("  arithmetic: {count: 5, steps: [1, 2]}\n", "", "1:1: problems", ["exactly one of path, dataset, arithmetic"]),
+        ("{count: 5, steps: [1, 2]}", "&a {count: 5}\n  path: *a", "3:3: problems.path", ["alias"]),
+        ("apache-2.0", "2026-11-23", "12:3: dataset.license", ["date", "quote"]),
+        ("count: 5", "count: 010", "2:16: problems.arithmetic.count", ["plain decimal"]),
+        ("apache-2.0", "!!python/object/apply:os.getcwd []", "12:3: dataset.license", ["text"]),
+    ],
+)
+def test_a_wrong_recipe_is_explained(tmp_path, before, after, where, words):
+    assert before in GOOD
+    found = errors(tmp_path, GOOD.replace(before, after, 1))
+    [line] = [line for line in found if line.startswith(f"r.yaml:{where}: ")] or found
+    assert line.startswith(f"r.yaml:{where}: "), line
+    for word in words:
+        assert word in line
+
+
+def test_all_errors_come_at_once(tmp_path):
+    text = GOOD.replace("held_out: 2", "helt_out: 2").replace("min_tokens: 1", "min_tokens: x").replace("steps: 2", "steps: 1e3")
+    assert [line.split(": ")[1] for line in errors(tmp_path, text)] == [
+        "student.steps",
+        "problems.helt_out",
+        "verdicts[1].length.min_tokens",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "r.yaml:1:6: not valid YAML"),
+        ("- 1", "r.yaml:1:1: expected sections"),
+        ("", "r.yaml:1:1: trajectories: required"),
+        ("a: &x [*x]", "alias"),
+        ("\xff", "r.yaml:1:1"),
+    ],
+)
+def test_a_file_that_is_no_recipe(tmp_path, text, message):
+    assert message in "\n".join(errors(tmp_path, text))
+
+
+def test_no_file():
+    with pytest.raises(RecipeError, match=r"nowhere.yaml: cannot read the recipe: No such file"):
+        load_recipe("nowhere.yaml")
+
+
+def test_a_yaml_alias_bomb_is_refused_quickly(tmp_path):
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    assert "alias" in errors(tmp_path, bomb)[0]
+
+
+def test_overrides_go_through_the_same_models(tmp_path):
+    recipe = load(tmp_path, GOOD, "verdicts.length.max_tokens=9", "verdicts.format.final_answer=any", "problems.held_out=3")
+    assert recipe.verdicts[1].max_tokens == 9
+    assert recipe.verdicts[0].final_answer == "any"
+    assert recipe.problems.held_out == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("problems.held_out=-1", "--set problems.held_out=-1: problems.held_out: "),
+        ("problems.helt_out=1", "did you mean 'held_out'"),
+        ("problems.held_out", "expected a.b.c=value"),
+        ("verdicts.length.max_token=1", "--set verdicts.length.max_token=1: verdicts[1].length.max_token: unknown key"),
+        ("trajectories.temperature=1e-5", "as text"),
+        ("verdicts.lenght.max_tokens=1", "verdicts"),
+        ("problems.held_out.x=1", "not a section"),
+    ],
+)
+def test_a_wrong_override_is_explained(tmp_path, override, message):
+    [line] = errors(tmp_path, GOOD, override)
+    assert line.startswith("--set " + override)
+    assert message in line
+
+
+def test_an_override_settles_the_problem_it_replaces(tmp_path):
+    broken = GOOD.replace("temperature: 0.8", "temperature: 1e-1")
+    assert load(tmp_path, broken, "report.temperature=0.1").report.temperature == 0.1
