@@ -3,9 +3,12 @@
 Does not judge: malformed tags stay in the text, where the `format` filter finds them.
 """
 
+import re
 from typing import Any
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 Message = dict[str, str]
 
@@ -47,4 +50,4 @@ def join_completion(reasoning: str | None, response: str) -> str:
 
 def clean_text(text: str) -> str:
     """Replace what JSON and Arrow cannot carry (lone surrogates, NUL) by U+FFFD."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return _UNSTORABLE.sub("\ufffd", text)

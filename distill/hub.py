@@ -7,6 +7,7 @@ and does not know which columns a stage wants.
 import contextlib
 import difflib
 import hashlib
+import importlib
 import json
 import re
 from collections.abc import Iterator
@@ -199,7 +200,8 @@ def _resolve(dataset: str, revision: str | None, where: str) -> str:
     except HFValidationError as error:
         raise HubError(f"{where}: expected a Hub dataset id, such as openai/gsm8k: {_first_line(error)}") from error
     except HfHubHTTPError as error:
-        raise HubError(f"{where}: the Hub has no {dataset!r} at {revision or "main"} for you: {_first_line(error)}") from error
+        name = f"{dataset!r} at {revision or 'main'}"
+        raise HubError(f"{where}: the Hub does not give {name}: {_first_line(error)}") from error
     except (OfflineModeIsEnabled, OSError, _transport_error()) as error:
         raise HubError(
             f"{where}: the Hub cannot be reached to read {dataset!r} ({_first_line(error)}). Connect, or download the "
@@ -210,9 +212,12 @@ def _resolve(dataset: str, revision: str | None, where: str) -> str:
 
 
 def _transport_error() -> type[Exception]:
-    import httpx
+    """What the HTTP library under huggingface_hub raises, which was requests, then httpx, then httpx2."""
+    import huggingface_hub
 
-    return httpx.TransportError
+    library = type(huggingface_hub.get_session()).__module__.partition(".")[0]
+    error: type[Exception] = importlib.import_module(library).HTTPError
+    return error
 
 
 def _load_hub(table: Table, commit: str) -> pl.DataFrame:
@@ -235,7 +240,7 @@ def _first_line(error: BaseException) -> str:
 def _quiet() -> Iterator[None]:
     """No progress bars of `datasets` and `huggingface_hub` inside; their settings are as before afterwards."""
     import datasets
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     bars = datasets.is_progress_bar_enabled(), not are_progress_bars_disabled()
     datasets.disable_progress_bars()

@@ -10,6 +10,7 @@ from distill.progress import Progress
 from distill.recipe import Arithmetic, Problems
 from distill.schema import PROBLEM, check
 from distill.store import Run, RunError, text_digest, write_parquet
+from filters import extract_answer
 
 
 def make(run: Run, progress: Progress) -> dict[str, object]:
@@ -24,7 +25,9 @@ def make(run: Run, progress: Progress) -> dict[str, object]:
     _check_disjoint(table)
     write_parquet(table, run.path("problems.parquet"))
     counts = {split: table.filter(pl.col("split") == split).height for split in ("train", "held_out")}
-    progress.say(f"  {counts['train']} problems to sample, {counts['held_out']} held out")
+    progress.say(f"  {counts['train']:,} problems to sample, {counts['held_out']:,} held out")
+    if without := table["reference_answer"].null_count():
+        progress.say(f"  {without:,} of them have no reference answer: a verifier will abstain on them")
     return {**counts, "source": provenance}
 
 
@@ -61,8 +64,10 @@ def _read(section: Problems) -> tuple[pl.DataFrame, dict[str, object]]:
     table = table.with_columns(text, *missing).unique("problem", keep="first", maintain_order=True)
     if table.height <= section.held_out:
         raise RunError(f"problems: {table.height} distinct problems, of which held_out: {section.held_out} leaves none to sample")
-    names = [name for name in PROBLEM if name != "split"]
-    return _split(table.select(pl.col(names).cast(pl.String)), section.held_out), provenance
+    table = table.select(pl.col(name).cast(pl.String) for name in PROBLEM if name != "split")
+    if section.extract_reference:
+        table = table.with_columns(pl.col("reference_answer").map_elements(extract_answer, return_dtype=pl.String))
+    return _split(table, section.held_out), provenance
 
 
 def _split(table: pl.DataFrame, held_out: int) -> pl.DataFrame:

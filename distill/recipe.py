@@ -109,6 +109,8 @@ class Problems(Table):
     both sides, whatever its order or how often it occurs."""
     domain: Literal["math", "code", "choice", "instruction", "general"] = "math"
     """Domain of the rows that have no `domain` column."""
+    extract_reference: bool = False
+    """The reference_answer column holds worked solutions (GSM8K, MATH): take the final answer out of each."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

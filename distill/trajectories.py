@@ -4,12 +4,12 @@ Does not judge them, and never draws the same sample twice.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from distill import hub
-from distill.arithmetic import solve
+from distill import arithmetic, hub
 from distill.chat import split_completion
 from distill.engines import Engine, Request, open_engine
 from distill.engines.scripted import ScriptedEngine
@@ -17,7 +17,7 @@ from distill.progress import Progress
 from distill.recipe import Import, Program, Trajectories
 from distill.sampler import sample
 from distill.schema import TRAJECTORY, check
-from distill.store import KEY, Run, RunError, text_digest, write_parquet
+from distill.store import KEY, Run, RunError, file_digest, text_digest, write_parquet
 
 
 def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]:
@@ -56,9 +56,10 @@ def _open(section: Trajectories, teacher: str | None, progress: Progress) -> Eng
 
         def answer(request: Request) -> str:
             problem = request.messages[-1]["content"].removesuffix(section.instruction).strip()
-            return solve(problem, mistake_share=program.mistake_share, seed=request.seed)
+            return arithmetic.solve(problem, mistake_share=program.mistake_share, seed=request.seed)
 
-        return ScriptedEngine(answer, name=program.program)
+        version = f"{file_digest(Path(arithmetic.__file__))}, mistake_share {program.mistake_share}"
+        return ScriptedEngine(answer, name=program.program, version=version)
     assert teacher is not None
     return open_engine(section.engine, teacher, revision=section.revision, args=section.engine_args, say=lambda line: progress.say("  " + line))
 

@@ -5,7 +5,7 @@ untrusted: it is searched with patterns that run in linear time and is never eva
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ _BETWEEN_BOXES = re.compile(r"[\s$,;&.]{0,6}(?:and|or|\\text\{\s*(?:and|or)\s*\}
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _LABEL = re.compile(r"^[ \t>*_#]*(?:final[ \t]+)?(?:A|answer)\"?[ \t*_]*:[ \t*_]*(\S[^\n]*)$", re.MULTILINE | re.IGNORECASE)
 _SENTENCE = re.compile(r"\banswer[ \t]+is[ \t]*:?[ \t*_]*([^\s:][^\n]*)", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
+_SENTENCE_END = re.compile(r"[.!?](?:[\s\"']|$)")
 _JSON = re.compile(r'"(?:final_)?answer"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|(-?\d[\d.,]*|\[[^\]\n]*\]))', re.DOTALL)
 _NUMERIC_LINE = re.compile(r"[-+$\\(]*\d[\d.,/ %)]*")
 
@@ -31,13 +31,17 @@ def extract_answer(text: str) -> str | None:
 
     Looks for, in this order: the last ``\boxed{…}`` (neighbouring boxes are one answer), ``#### 18``, a line
     ``A: 18`` or ``Answer: 18``, "the answer is 18", and JSON ``"answer": "18"``. Of several in one style, the
-    last counts. A number somewhere in the text is not an answer.
+    last counts. Prose in front of a JSON answer is the reasoning of that JSON object and is not searched. A number
+    somewhere in the text is not an answer.
     """
-    for find in (_boxed, _hashes, _label, _sentence, _json):
-        answer = find(text)
-        if answer is not None and (answer := answer.strip()):
+    json_answer, json_end = _json(text)
+    for find in (_boxed, _hashes):
+        if answer := (find(text) or "").strip():
             return answer
-    return None
+    for find in (_label, _sentence):
+        if answer := (find(text[json_end:]) or "").strip():
+            return answer
+    return json_answer.strip() or None
 
 
 def boxed_answers(text: str) -> list[tuple[int, int, str]]:
@@ -103,13 +107,16 @@ def _sentence(text: str) -> str | None:
     return _bare(_SENTENCE_END.split(matches[-1], maxsplit=1)[0]) if matches else None
 
 
-def _json(text: str) -> str | None:
-    matches = _JSON.findall(text)
-    if not matches:
-        return None
-    string, literal = matches[-1]
+def _json(text: str) -> tuple[str, int]:
+    """The last JSON answer and where it ends; an empty one and 0 if there is none."""
+    match = None
+    for match in _JSON.finditer(text):
+        pass
+    if match is None:
+        return "", 0
+    string, literal = match.groups()
     # Models write LaTeX into JSON with and without doubling the backslash; both must read the same.
-    return literal or re.sub(r'\\([\\"])', r"\1", string).replace("\\n", "\n")
+    return literal or re.sub(r'\\([\\"])', r"\1", string).replace("\\n", "\n"), match.end()
 
 
 def _bare(answer: str) -> str:
@@ -119,13 +126,14 @@ def _bare(answer: str) -> str:
 # ------------------------------------------------------------------------------------------- canonical answers
 
 _WRAPPERS = (("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"), ('"', '"'), ("{", "}"))
-_REWRITES = [
+_REWRITES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textit)\s*\{([^{}]*)\}"), r"\1"),
     (re.compile(r"\\(?:left|right|displaystyle|!|,|;|:|>)(?![a-zA-Z])|~"), ""),
     (re.compile(r"\\[dt]frac(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\([%$#&_])"), r"\1"),
     (re.compile(r"\{,\}"), ","),
     (re.compile("[\u2212\u2013]"), "-"),
+    (re.compile("[₀-₉]+"), lambda m: "_" + "".join(str(ord(c) - ord("₀")) for c in m[0])),
     (re.compile(r"\^\s*(?:\\circ|\{\s*\\circ\s*\})"), "°"),
     (re.compile(r"(?<=\d),(?=\d{3}(?!\d))"), ""),
     (re.compile(r"\s+"), " "),

@@ -59,7 +59,7 @@ class WorkerPool:
 
     def __init__(self, target: str, *, size: int | None = None) -> None:
         self.target = target
-        self.size = size or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else size or 2
+        self.size = size or os.cpu_count() or 1
         self._workers: list[_Worker] = []
         self._lock = threading.Lock()
         atexit.register(self.close)

@@ -10,7 +10,7 @@ from typing import Annotated
 import polars as pl
 from pydantic import Field, PositiveInt
 
-from filters import Filter, Verdict, abstain, reject
+from filters import Filter, Verdict, reject
 from filters._text import TOKEN, batches, grams, whole_text
 
 WINDOW_TOKENS = 20
@@ -29,7 +29,7 @@ class Repetition(Filter):
 
     Score: share (0..1) of windows of 20 tokens that occurred before in the same text.
     Rejects: loop, repeated_text.
-    Abstains: missing_input (neither reasoning nor response).
+    Abstains: missing_input.
     """
 
     max_repeated_share: Annotated[float, Field(ge=0, le=1)] = 0.4
@@ -40,7 +40,7 @@ class Repetition(Filter):
     """Fewest tokens that a loop covers, all its repeats together; shorter ones occur in good mathematics."""
 
     reads = ("reasoning", "response")
-    nullable = ("reasoning", "response")
+    nullable = ("reasoning",)
     examples = [
         ({"reasoning": "Ones: 9 times 6 is 54, write 4 carry 5.", "response": r"\boxed{354}"}, "keep"),
         ({"reasoning": None, "response": r"It is \boxed{354}."}, "keep"),
@@ -49,8 +49,8 @@ class Repetition(Filter):
         (
             {
                 "reasoning": " ".join(
-                    f"{i}. We can use the numbers 1, 2 and 4 to build up the number 9, which is the sum of the three."
-                    for i in range(9)
+                    f"{i}. " + "We can use the numbers 1, 2 and 4 to build up the number 9, as they are all we have. " * 2
+                    for i in range(12)
                 ),
                 "response": "9",
             },
@@ -71,9 +71,7 @@ class Repetition(Filter):
         loops = self._loops(windows, texts, suspects)
         verdicts = []
         for row, text in enumerate(texts):
-            if text is None:
-                verdicts.append(abstain("missing_input"))
-            elif row in loops:
+            if row in loops:
                 verdicts.append(reject("loop", share[row], loops[row]))
             elif share[row] > self.max_repeated_share:
                 verdicts.append(reject("repeated_text", share[row], _most_repeated(text)))

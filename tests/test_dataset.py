@@ -155,19 +155,19 @@ def test_statistics_add_up():
     assert (stats["rows"], stats["sampled"], stats["problems"], stats["kept_share"]) == (5, 10, 5, 0.5)
     verify, length = stats["funnel"]
     assert verify["reasons"] == [
-        {"reason": "time_out", "outcome": "abstain", "rows": 2},
         {"reason": "wrong", "outcome": "reject", "rows": 2},
-    ] or {reason["reason"] for reason in verify["reasons"]} == {"time_out", "wrong"}
+        {"reason": "time_out", "outcome": "abstain", "rows": 2},
+    ]
     assert (verify["reached"], verify["kept"], verify["rejected"], verify["abstained"]) == (10, 6, 2, 2)
     assert (length["reached"], length["kept"], length["rejected"]) == (6, 5, 1)
-    assert sum(bin["rows"] for bin in stats["tokens"]["histogram"]) == stats["rows"]
+    assert sum(step["rows"] for step in stats["tokens"]["histogram"]) == stats["rows"]
     assert stats["sources"] == [{"name": "generated", "sampled": 10, "kept": 5}]
 
 
 def test_unknown_lengths_and_answers_are_left_out(tmp_path):
     table = judged(completion_tokens=None, reference_answer=None).cast({name: TRAJECTORY[name] for name in TRAJECTORY})
     stats = write_dataset(table, recipe=recipe(), name="steps", folder=tmp_path / "d", facts={})
-    assert "tokens" not in stats
+    assert stats["tokens"] is None
     assert "Length of the kept rows" not in (tmp_path / "d" / "README.md").read_text()
 
 
@@ -175,12 +175,12 @@ def test_unknown_lengths_and_answers_are_left_out(tmp_path):
 def test_histogram_holds_every_row_in_few_round_bins(lengths):
     tokens = token_lengths(pl.Series(lengths).to_numpy())
     bins = tokens["histogram"]
-    assert sum(bin["rows"] for bin in bins) == len(lengths)
+    assert sum(step["rows"] for step in bins) == len(lengths)
     assert len(bins) <= 13
-    assert bins[0]["low"] == 0
-    assert bins[-1]["high"] > max(lengths)
-    for bin in bins:
-        assert bin["rows"] == sum(bin["low"] <= length < bin["high"] for length in lengths)
+    assert bins[0]["low"] <= min(lengths) < bins[0]["high"]
+    assert bins[-1]["low"] <= max(lengths) < bins[-1]["high"]
+    for step in bins:
+        assert step["rows"] == sum(step["low"] <= length < step["high"] for length in lengths)
 
 
 def test_the_same_input_gives_the_same_bytes_and_replaces_the_folder(tmp_path, folder):
@@ -253,7 +253,7 @@ def test_the_card_says_what_was_done(folder):
     for said in (
         "5 reasoning traces for 5 problems, kept out of 10 sampled",
         "| teacher | teacher @ abc123 |",
-        "| verify&#95;math | 10 | 6 | 2 | 2 |",
+        "| verify_math | 10 | 6 | 2 | 2 |",
         "distill run recipes/steps.yaml",
         "| engine.version | 0.32.0 |",
         "samples per problem | 2 |",
@@ -276,7 +276,7 @@ def test_text_from_data_cannot_break_out_of_the_card(tmp_path):
     write_dataset(table, recipe=recipe(title=title), name="steps", folder=tmp_path / "d", facts=facts)
     text = (tmp_path / "d" / "README.md").read_text()
     assert metadata_of(text)["license"] == "apache-2.0"
-    assert metadata_of(text)["pretty_name"] == title
+    assert metadata_of(text)["pretty_name"] == title.replace("\n", " ")
     body = text.split("\n---\n", 1)[1]
     prose = "".join(body.split("`````")[::2])
     assert prose.count("`````") == 0

@@ -1,6 +1,7 @@
 """The kept rows as a dataset folder: Parquet in the layout that trainers and the Hub viewer expect, statistics, a card.
 
-Does not judge, and does not push. `layout.py` has the columns of each config, `stats.py` the numbers, `card.py` the card.
+Does not judge, and does not push. `layout.py` has the columns of each config, `parquet.py` writes them, `stats.py` has
+the numbers and `card.py` the card.
 """
 
 import contextlib
@@ -16,9 +17,11 @@ import filters
 from distill import schema
 from distill.dataset import card, layout, parquet
 from distill.dataset.stats import FunnelStep, Stats, statistics
+from distill.progress import Progress
 from distill.recipe import Recipe
+from distill.store import Run
 
-__all__ = ["DatasetError", "write_dataset"]
+__all__ = ["DatasetError", "make", "write_dataset"]
 
 _LOCAL_FOLDER = r"^(?:~|\.{0,2})/(?:[^@]*/)?"
 """The folders of a local path, before a name that may be followed by ` @ revision`."""
@@ -26,6 +29,20 @@ _LOCAL_FOLDER = r"^(?:~|\.{0,2})/(?:[^@]*/)?"
 
 class DatasetError(ValueError):
     """There is nothing to publish, or no section that says how."""
+
+
+def make(run: Run, progress: Progress) -> dict[str, Any]:
+    """Write `dataset/`: the rows that every filter kept, and the card that says where they are from."""
+    sampled = run.manifest("trajectories") or {}
+    facts = {
+        "command": f"distill run {run.name}.yaml",
+        "trajectories": sampled.get("facts", {}),
+        "versions": sampled.get("versions", {}),
+        "verdicts": {key: (run.manifest("verdicts") or {}).get("facts", {}).get(key) for key in ("filters", "agreement")},
+    }
+    stats = write_dataset(run.judged(), recipe=run.recipe, name=run.name, folder=run.path("dataset"), facts=facts)
+    progress.say(f"  {stats['rows']:,} rows in {run.path('dataset')}")
+    return {"rows": stats["rows"]}
 
 
 def write_dataset(judged: pl.DataFrame, *, recipe: Recipe, name: str, folder: Path, facts: Mapping[str, Any]) -> Stats:

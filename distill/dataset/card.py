@@ -19,7 +19,8 @@ LONGEST_CELL = 300
 """Characters of a text from data that a table shows."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-_MARKUP = re.compile(r"[^\w ,;.'\"/%()=+?-]|_|(?<=www)\.", re.ASCII)
+# Everything but plain signs, and of those what could be emphasis (_) or a link (@, :, www.) where it stands.
+_MARKUP = re.compile(r"[^\w ,;.'\"/%()=+?@:-]|(?<![^\W_])_|_(?![^\W_])|@(?=\S)|:(?=\S)|(?<=www)\.", re.ASCII | re.I)
 
 
 def render(recipe: Recipe, *, name: str, stats: Stats, facts: Mapping[str, Any]) -> str:
@@ -47,7 +48,7 @@ def render(recipe: Recipe, *, name: str, stats: Stats, facts: Mapping[str, Any])
         license=recipe.dataset.license,
         stats=stats,
         sampling=None if sampling.import_ else sampling,
-        chain=yaml.safe_dump([filter.entry() for filter in recipe.verdicts], sort_keys=False, allow_unicode=True),
+        chain=yaml.safe_dump([judge.entry() for judge in recipe.verdicts], sort_keys=False, allow_unicode=True),
         verifier=recipe.verifier.name() if recipe.verifier else None,
         histogram=histogram(stats),
         where=facts.get("repository") or f"path/to/{name}",
@@ -61,8 +62,9 @@ def metadata(recipe: Recipe, name: str, stats: Stats) -> dict[str, Any]:
     """The YAML head of the card, as the Hub documents it."""
     assert recipe.dataset is not None
     return {
-        "pretty_name": recipe.dataset.title or name,
-        "license": recipe.dataset.license,
+        # A line break and three dashes inside a quoted YAML string would end the metadata for most readers.
+        "pretty_name": _CONTROL.sub(" ", recipe.dataset.title or name),
+        "license": _CONTROL.sub(" ", recipe.dataset.license),
         "task_categories": ["text-generation"],
         "tags": ["synthetic", "reasoning", "chain-of-thought", "distillation", "distill"],
         "size_categories": [size_category(stats["rows"])],
@@ -103,13 +105,13 @@ def code_block(text: object, language: str = "") -> str:
 
 def histogram(stats: Stats) -> str:
     """Token lengths of the kept rows as bars of text; empty where lengths are unknown."""
-    bins = stats["tokens"]["histogram"] if "tokens" in stats else []
-    labels = [f"{bin['low']:,}–{bin['high'] - 1:,}" for bin in bins]
-    most = max((bin["rows"] for bin in bins), default=0)
+    bins = stats["tokens"]["histogram"] if stats["tokens"] else []
+    labels = [f"{step['low']:,}–{step['high'] - 1:,}" for step in bins]
+    most = max((step["rows"] for step in bins), default=0)
     width = max(map(len, labels), default=0)
     return "\n".join(
-        f"{label:>{width}}  {'█' * round(30 * bin['rows'] / most):<30}  {bin['rows']:,}"
-        for label, bin in zip(labels, bins, strict=True)
+        f"{label:>{width}}  {'█' * round(30 * step['rows'] / most):<30}  {step['rows']:,}"
+        for label, step in zip(labels, bins, strict=True)
     )
 
 

@@ -73,12 +73,13 @@ def rollouts(judged: pl.DataFrame, verifier: str | None) -> pl.DataFrame:
 def _decision(judged: pl.DataFrame) -> dict[str, pl.Expr]:
     """The verdict of the first filter that did not keep the row, in plain text."""
     columns = filters.verdict_columns(judged)
-    stops = [pl.col(column).struct.field("outcome").cast(pl.String).is_in(["reject", "abstain"]) for column in columns]
-    verdict = pl.coalesce(*(pl.when(stop).then(column) for stop, column in zip(stops, columns, strict=True)), columns[-1])
-    names = [pl.lit(column.removeprefix("verdict_")) for column in columns]
+    outcomes = {column: pl.col(column).struct.field("outcome").cast(pl.String) for column in columns}
+    stops = {column: outcome.is_in(["reject", "abstain"]) for column, outcome in outcomes.items()}
+    verdict = pl.coalesce(*(pl.when(stop).then(column) for column, stop in stops.items()), columns[-1])
+    names = [pl.when(stop).then(pl.lit(column.removeprefix("verdict_"))) for column, stop in stops.items()]
     return {
         "verdict_outcome": verdict.struct.field("outcome").cast(pl.String),
-        "verdict_filter": pl.coalesce(pl.when(stop).then(name) for stop, name in zip(stops, names, strict=True)),
+        "verdict_filter": pl.coalesce(names),
         "verdict_reason": verdict.struct.field("reason"),
         "verdict_evidence": verdict.struct.field("evidence"),
     }

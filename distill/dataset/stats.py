@@ -3,7 +3,7 @@
 Counts only; does not judge, and has no intervals (`distill.metrics` has those).
 """
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import polars as pl
@@ -73,8 +73,8 @@ class Stats(TypedDict):
     kept_share: float
     tokens_sampled: int | None
     """Completion tokens of all trajectories; null where lengths are unknown."""
-    tokens: NotRequired[Tokens]
-    """Left out where the lengths of kept rows are unknown."""
+    tokens: Tokens | None
+    """Null where the lengths of kept rows are unknown."""
     funnel: list[FunnelStep]
     sources: list[Group]
     teachers: list[Group]
@@ -85,22 +85,20 @@ def statistics(judged: pl.DataFrame, kept: pl.DataFrame) -> Stats:
     """Count a judged table and the rows of it that were kept."""
     known = judged["completion_tokens"].drop_nulls()
     finish = judged.group_by("finish_reason").len().sort("len", "finish_reason", descending=[True, False])
-    stats: Stats = {
+    lengths = kept["completion_tokens"].drop_nulls().to_numpy()
+    return {
         "rows": kept.height,
         "problems": kept["problem_id"].n_unique(),
         "sampled": judged.height,
         "sampled_problems": judged["problem_id"].n_unique(),
         "kept_share": kept.height / judged.height if judged.height else 0.0,
         "tokens_sampled": int(known.sum()) if known.len() else None,
+        "tokens": token_lengths(lengths) if lengths.size else None,
         "funnel": funnel_steps(judged),
         "sources": _groups(judged, kept, "source"),
         "teachers": _groups(judged, kept, "teacher"),
         "finish_reasons": {str(reason): count for reason, count in finish.iter_rows()},
     }
-    lengths = kept["completion_tokens"].drop_nulls().to_numpy()
-    if lengths.size:
-        stats["tokens"] = token_lengths(lengths)
-    return stats
 
 
 def funnel_steps(judged: pl.DataFrame) -> list[FunnelStep]:
@@ -112,7 +110,7 @@ def funnel_steps(judged: pl.DataFrame) -> list[FunnelStep]:
 
 
 def _step(name: Any, tally: pl.DataFrame) -> FunnelStep:
-    rows = {outcome: 0 for outcome in ("keep", "reject", "abstain")}
+    rows = dict.fromkeys(("keep", "reject", "abstain"), 0)
     reasons: list[Reason] = []
     for entry in tally.sort("rows", descending=True, maintain_order=True).iter_rows(named=True):
         rows[entry["outcome"]] += entry["rows"]
@@ -129,23 +127,22 @@ def _step(name: Any, tally: pl.DataFrame) -> FunnelStep:
 
 
 def token_lengths(lengths: np.ndarray) -> Tokens:
-    """Summary and histogram of at least one length; about 12 bins of a round width."""
-    widest = int(lengths.max())
-    width = _round_up((widest + 1) / 12)
-    edges = np.arange(0, widest + width + 1, width)
+    """Summary and histogram of at least one length; at most 13 bins of a round width."""
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    width = _round_up((longest - shortest + 1) / 12)
+    edges = np.arange(shortest // width * width, longest + width + 1, width)
     counts, _ = np.histogram(lengths, bins=edges)
     bins: list[Bin] = [
         {"low": int(low), "high": int(low) + width, "rows": int(rows)}
         for low, rows in zip(edges[:-1], counts, strict=True)
+        if low <= longest
     ]
-    while len(bins) > 1 and not bins[-1]["rows"]:
-        bins.pop()
     return {
         "total": int(lengths.sum()),
         "mean": float(lengths.mean()),
         "median": float(np.median(lengths)),
         "p95": float(np.quantile(lengths, 0.95)),
-        "max": widest,
+        "max": longest,
         "histogram": bins,
     }
 

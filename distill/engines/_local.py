@@ -49,7 +49,9 @@ class LocalModel:
         except (OSError, ValueError) as error:
             raise EngineError(f"cannot open model {model!r}{_at(revision)}: {_first_line(error)}") from error
         if not self.tokenizer.chat_template:
-            raise EngineError(f"model {model!r} has no chat template, so it cannot be asked questions; use a chat model")
+            raise EngineError(
+                f"model {model!r} has no chat template, so it cannot be asked questions; use a chat model"
+            )
         self.model = model
         # The unpinned name of a revision (main) is no identity, but an old cache may hold nothing better.
         self.revision = folder_digest(Path(model)) if local else self.commit or "unknown"
@@ -75,9 +77,7 @@ class LocalModel:
     def text(self, prompt: Prompt, token_ids: Sequence[int], *, stopped: bool) -> str:
         """A completion's whole text: opening tag, then what was generated, less the token that ended it."""
         generated = token_ids[:-1] if stopped else token_ids
-        text: str = self.tokenizer.decode(
-            list(generated), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        text: str = self.tokenizer.decode(list(generated), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return prompt.opening + text
 
 

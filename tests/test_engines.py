@@ -1,0 +1,336 @@
+"""One contract for every engine, then what is particular to each. vLLM is real, on a tiny model with random weights."""
+
+import dataclasses
+import importlib.util
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from distill.engines import Completion, EngineError, Request, choose_engine, open_engine
+from distill.engines.scripted import ScriptedEngine
+
+POSITIONS = 96
+needs_vllm = pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vLLM is not installed")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    from distill.scratch import build
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    texts = [f"Start with {n}. What is the result? <think>\nFirst {n}</think>" for n in range(100)]
+    shape = {"hidden_size": 64, "layers": 2, "heads": 4, "kv_heads": 2, "max_positions": POSITIONS}
+    build(folder, architecture="qwen2", texts=texts, vocab_size=320, seed=0, **shape)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vllm_engine(folder):
+    from distill.engines.vllm import VllmEngine
+
+    with VllmEngine(str(folder), revision=None, args={"dtype": "float32", "max_num_seqs": 4}) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def transformers_engine(folder):
+    from distill.engines.transformers import TransformersEngine
+
+    with TransformersEngine(str(folder), revision=None, args={"dtype": "float32", "batch_size": 4}) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def scripted_engine():
+    answer = lambda request: "<think>\n" + " w" * (request.seed % 40)  # noqa: E731
+    return ScriptedEngine(answer, name="counter", in_flight=4)
+
+
+@pytest.fixture(params=["scripted", "transformers", pytest.param("vllm", marks=needs_vllm)])
+def engine(request):
+    return request.getfixturevalue(f"{request.param}_engine")
+
+
+def ask(count, **changes):
+    start = {"max_tokens": 24, "temperature": 1.0, "top_p": 1.0} | changes
+    return [
+        Request(
+            f"p{i // 4}/{i % 4}", ({"role": "user", "content": f"Start with {i // 4}"},), seed=1000 + 7 * i, **start
+        )
+        for i in range(count)
+    ]
+
+
+def by_id(completions):
+    return {completion.request_id: completion for completion in completions}
+
+
+# --- the contract -----------------------------------------------------------------------------------------------------
+
+
+def test_every_request_is_answered_once_with_a_reason_and_counts(engine):
+    requests = ask(40)
+    completions = list(engine.complete(requests))
+    assert Counter(c.request_id for c in completions) == Counter(r.request_id for r in requests)
+    assert {c.finish_reason for c in completions} == {"stop", "length"}
+    assert all(0 < c.completion_tokens <= 24 and c.prompt_tokens > 0 for c in completions)
+    assert all(c.completion_tokens == 24 for c in completions if c.finish_reason == "length")
+    assert all(c.text.startswith("<think>\n") for c in completions)
+    assert not any("<|im_end|>" in c.text for c in completions)
+
+
+def test_requests_are_pulled_lazily(engine):
+    pulled = 0
+
+    def source():
+        nonlocal pulled
+        for request in ask(40):
+            pulled += 1
+            yield request
+
+    most_ahead = 0
+    for answered, _ in enumerate(engine.complete(source())):
+        most_ahead = max(most_ahead, pulled - answered)
+    assert (pulled, most_ahead) == (40, 4)
+
+
+def test_a_sample_depends_on_its_seed_and_not_on_its_neighbours(engine):
+    requests = ask(24)
+    together = by_id(engine.complete(requests))
+    assert by_id(engine.complete(reversed(requests))) == together
+    assert list(engine.complete(requests[9:10])) == [together[requests[9].request_id]]
+    assert len({c.text for c in together.values()}) > 12
+
+
+def test_no_requests_no_completions(engine):
+    assert list(engine.complete([])) == []
+
+
+def test_the_think_tag_is_not_opened_when_the_request_says_so(engine):
+    if engine.identity["engine"] == "scripted":
+        pytest.skip("a script writes the whole text itself")
+    opened, closed = (next(engine.complete(ask(1, open_think=flag))) for flag in (True, False))
+    assert opened.text.startswith("<think>\n")
+    assert not closed.text.startswith("<think>")
+    assert opened.prompt_tokens > closed.prompt_tokens
+
+
+def test_identity_names_everything_a_sample_depends_on(engine):
+    assert {"model", "revision", "template_digest", "engine", "engine_version", "seeding", "args"} == set(
+        engine.identity
+    )
+    assert engine.identity["seeding"] == "per request"
+
+
+# --- engines that run a model -----------------------------------------------------------------------------------------
+
+
+@needs_vllm
+def test_vllm_and_transformers_write_the_same_greedy_tokens(vllm_engine, transformers_engine):
+    requests = ask(32, temperature=0.0)[::4]
+    assert by_id(vllm_engine.complete(requests)) == by_id(transformers_engine.complete(requests))
+
+
+@pytest.mark.parametrize("name", ["transformers", pytest.param("vllm", marks=needs_vllm)])
+def test_a_prompt_without_room_fails_alone_and_one_with_little_room_is_cut(name, request):
+    engine = request.getfixturevalue(f"{name}_engine")
+    fits, *_ = ask(1, temperature=0.0)
+    long = dataclasses.replace(fits, request_id="long", messages=({"role": "user", "content": "9" * POSITIONS},))
+    greedy = dataclasses.replace(fits, request_id="greedy", max_tokens=10_000)
+    answers = by_id(engine.complete([long, fits, greedy]))
+    assert answers["long"].finish_reason == "failed:prompt_too_long"
+    assert (answers["long"].text, answers["long"].completion_tokens) == ("", 0)
+    assert answers["long"].prompt_tokens > POSITIONS
+    assert answers[fits.request_id].finish_reason in ("stop", "length")
+    cut = answers["greedy"]
+    assert cut.finish_reason == "stop" or cut.completion_tokens == POSITIONS - cut.prompt_tokens
+
+
+def test_top_p_keeps_the_likeliest_token(transformers_engine):
+    greedy = by_id(transformers_engine.complete(ask(8, temperature=0.0)))
+    assert by_id(transformers_engine.complete(ask(8, top_p=1e-6))) == greedy
+
+
+@pytest.mark.parametrize("name", ["transformers", pytest.param("vllm", marks=needs_vllm)])
+def test_what_cannot_be_opened_says_why(name, folder, tmp_path):
+    def opened(model, **args):
+        return open_engine(name, str(model), revision=args.pop("revision", None), args=args, say=lambda text: None)
+
+    with pytest.raises(EngineError, match="cannot open model"):
+        opened(tmp_path / "nothing")
+    with pytest.raises(EngineError, match="local folder and has no revision"):
+        opened(folder, revision="main")
+    wrong, right = ("max_num_seq", "max_num_seqs") if name == "vllm" else ("batchsize", "batch_size")
+    with pytest.raises(EngineError, match=f"'{wrong}' .did you mean '{right}'"):
+        opened(folder, **{wrong: 1})
+
+
+def test_a_model_without_a_chat_template_is_refused(folder, tmp_path):
+    from distill.engines._local import LocalModel
+
+    for file in folder.iterdir():
+        if file.name != "chat_template.jinja":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(EngineError, match="no chat template"):
+        LocalModel(str(tmp_path), None)
+
+
+def test_the_digest_is_of_model_files_only(folder, tmp_path):
+    from distill.engines._local import folder_digest
+
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    assert folder_digest(tmp_path) == folder_digest(folder)
+    (tmp_path / "README.md").write_text("a card")
+    (tmp_path / "trainer_state.json").write_text("{}")
+    assert folder_digest(tmp_path) == folder_digest(folder)
+    weights = bytearray((tmp_path / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    assert folder_digest(tmp_path) != folder_digest(folder)
+
+
+# --- vLLM -------------------------------------------------------------------------------------------------------------
+
+
+@needs_vllm
+def test_vllm_yields_what_finishes_first(vllm_engine):
+    slow, *quick = ask(12, max_tokens=2, temperature=0.0)
+    slow = dataclasses.replace(slow, request_id="slow", max_tokens=64)
+    order = [c.request_id for c in vllm_engine.complete([slow, *quick])]
+    assert order.index("slow") > 3
+
+
+@needs_vllm
+def test_vllm_answers_repeated_ids_separately(vllm_engine):
+    twice = [dataclasses.replace(request, request_id="same") for request in ask(4)]
+    assert {c.text for c in vllm_engine.complete(twice)} == {c.text for c in vllm_engine.complete(ask(4))}
+
+
+@needs_vllm
+def test_vllm_goes_on_after_an_abandoned_iterator(vllm_engine):
+    abandoned = vllm_engine.complete(ask(40))
+    next(abandoned)
+    with pytest.raises(EngineError, match="already answering"):
+        next(vllm_engine.complete(ask(1)))
+    loaded = vllm_engine._engine
+    abandoned.close()
+    assert not loaded.has_unfinished_requests()
+    assert len(list(vllm_engine.complete(ask(6)))) == 6
+    assert vllm_engine._engine is loaded
+
+
+@needs_vllm
+def test_vllm_says_what_broke_and_can_be_used_again(vllm_engine, monkeypatch):
+    first, *_ = list(vllm_engine.complete(ask(1)))
+    for raised, seen in ((KeyboardInterrupt, KeyboardInterrupt), (ValueError("worker died"), EngineError)):
+
+        def step(raised=raised):
+            raise raised
+
+        monkeypatch.setattr(vllm_engine._engine, "step", step)
+        with pytest.raises(seen, match="worker died" if seen is EngineError else ""):
+            list(vllm_engine.complete(ask(8)))
+        assert vllm_engine._engine is None
+        assert list(vllm_engine.complete(ask(1))) == [first]
+
+
+@needs_vllm
+def test_vllm_leaves_the_process_as_it_was_and_makes_room_for_the_next(vllm_engine, folder, capfd):
+    import torch
+
+    from distill.engines.vllm import VllmEngine
+
+    def state():
+        affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+        random_state = (random.getstate(), torch.get_rng_state().tolist())
+        return dict(os.environ), affinity, torch.get_num_threads(), torch.set_num_threads, random_state
+
+    next(vllm_engine.complete(ask(1)))
+    with VllmEngine(str(folder), revision=None, args={}) as second:
+        with pytest.raises(EngineError, match="close the engine of .* first"):
+            list(second.complete(ask(1)))
+        vllm_engine.close()
+        vllm_engine.close()
+        before = state()
+        capfd.readouterr()
+        assert len(list(second.complete(ask(12)))) == 12
+    assert state() == before
+    assert not torch.distributed.is_initialized()
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_vllm
+def test_vllm_load_failures_are_engine_errors(folder, vllm_engine):
+    from distill.engines.vllm import VllmEngine
+
+    vllm_engine.close()
+    with (
+        VllmEngine(str(folder), revision=None, args={"max_model_len": 10 * POSITIONS}) as engine,
+        pytest.raises(EngineError, match=r"cannot load .*max_model_len"),
+    ):
+        list(engine.complete(ask(1)))
+
+
+# --- scripted, and the choice -----------------------------------------------------------------------------------------
+
+
+def test_a_script_counts_words_and_is_cut_at_the_budget():
+    engine = ScriptedEngine(lambda request: "<think>\na  b\n</think>\n\nc d", name="words")
+    [whole] = engine.complete(ask(1, max_tokens=6))
+    assert whole == Completion("p0/0", "<think>\na  b\n</think>\n\nc d", "stop", 3, 6)
+    [cut] = engine.complete(ask(1, max_tokens=3))
+    assert cut == Completion("p0/0", "<think>\na  b", "length", 3, 3)
+
+
+def test_a_script_may_answer_with_a_completion():
+    failed = Completion("p0/0", "", "failed:on_purpose", 1, 0)
+    assert list(ScriptedEngine(lambda request: failed, name="failing").complete(ask(1))) == [failed]
+
+
+def test_a_script_finishes_in_order_or_in_one_fixed_disorder():
+    ids = [request.request_id for request in ask(12)]
+    ordered, mixed, again = (
+        [c.request_id for c in ScriptedEngine(lambda _: "w", name="s", in_flight=n).complete(ask(12))]
+        for n in (1, 5, 5)
+    )
+    assert ordered == ids
+    assert mixed == again != ids
+
+
+def test_the_source_sees_what_has_finished_before_it_is_asked_again():
+    finished = []
+
+    def source():
+        for request in ask(8):
+            yield request
+            if len(finished) >= 3:
+                return
+
+    engine = ScriptedEngine(lambda request: "w", name="s")
+    for completion in engine.complete(source()):
+        finished.append(completion)
+    assert len(finished) == 3
+
+
+def test_the_named_engine_is_taken_and_otherwise_the_best_one(monkeypatch):
+    assert choose_engine("transformers")[0] == "transformers"
+    installed = {"transformers"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in installed else None)
+    assert choose_engine("auto")[0] == "transformers"
+    installed.add("vllm")
+    assert choose_engine("auto")[0] == "vllm"
+    installed.clear()
+    with pytest.raises(EngineError, match="install distill"):
+        choose_engine("auto")
+
+
+def test_importing_engines_is_light():
+    heavy = "{'torch', 'vllm', 'transformers', 'numpy'} & set(sys.modules)"
+    code = f"import sys, distill.engines.vllm, distill.engines.transformers, distill.engines.scripted; print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
