@@ -6,9 +6,7 @@ and does not know which columns a stage wants.
 
 import contextlib
 import difflib
-import hashlib
 import importlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from distill import chat
 from distill.recipe import Table
+from distill.table_file import TableError, clean_columns, read_file
 
 if TYPE_CHECKING:
     import datasets
@@ -26,10 +24,6 @@ IN_MEMORY_BYTES = 2 << 30
 """Rows that decode to more than this are memory-mapped from the cache of `datasets` instead of being held."""
 
 HUB_TIMEOUT_S = 10.0
-
-
-class TableError(ValueError):
-    """A table that a recipe names is missing, broken, or lacks a column."""
 
 
 class HubError(RuntimeError):
@@ -44,7 +38,7 @@ def read_table(table: Table, what: str) -> tuple[pl.DataFrame, dict[str, Any]]:
     and Arrow cannot carry were replaced. Raises TableError or HubError.
     """
     if table.path is not None:
-        rows, provenance = _read_local(Path(table.path), table.limit, f"{what}.path")
+        rows, provenance = read_file(Path(table.path), table.limit, f"{what}.path")
     elif table.dataset is not None:
         rows, provenance = _read_hub(table, f"{what}.dataset")
     else:
@@ -78,79 +72,7 @@ def dataset_from_rows(rows: list[dict[str, Any]] | pl.DataFrame) -> "datasets.Da
     return datasets.Dataset(table.to_arrow())
 
 
-# --- local files ------------------------------------------------------------------------------------------------------
-
-
-def _read_local(path: Path, limit: int | None, where: str) -> tuple[pl.DataFrame, dict[str, Any]]:
-    readers = {".jsonl": _read_jsonl, ".parquet": _read_parquet}
-    if not path.is_file():
-        raise TableError(f"{where}: no file at {path} (relative paths start at {Path.cwd()})")
-    if path.suffix not in readers:
-        raise TableError(f"{where}: expected a .jsonl or .parquet file, found {path.name}")
-    rows, cleaned = readers[path.suffix](path, limit)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return rows, {"file": path.name, "sha256": sha256, "cleaned_values": cleaned}
-
-
-def _read_jsonl(path: Path, limit: int | None) -> tuple[pl.DataFrame, int]:
-    rows: list[dict[str, Any]] = []
-    cleaned = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if limit is not None and len(rows) >= limit:
-                break
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except (ValueError, RecursionError) as error:
-                found = f"{_excerpt(line)} ({error})"
-                raise TableError(f"{path}:{number}: expected one JSON object a line, found {found}") from None
-            if not isinstance(row, dict):
-                raise TableError(f"{path}:{number}: expected a JSON object, found {_excerpt(line)}")
-            row, replaced = _clean(row)
-            cleaned += replaced
-            rows.append(row)
-    try:
-        # strict=False: a column with both 18 and "18" in it becomes text instead of an error.
-        return pl.DataFrame(rows, infer_schema_length=None, strict=False), cleaned
-    except pl.exceptions.PolarsError as error:
-        raise TableError(f"{path}: expected values of one kind in each column, found several: {error}") from error
-
-
-def _excerpt(line: bytes) -> str:
-    text = line[:60].decode("utf-8", "replace").rstrip("\n")
-    return repr(text + "…" if len(line) > 60 else text)
-
-
-def _clean(value: Any) -> tuple[Any, int]:
-    """The value with every text in it cleaned, and how many texts that changed."""
-    if isinstance(value, str):
-        text = chat.clean_text(value)
-        return text, int(text != value)
-    if isinstance(value, dict):
-        pairs = [(_clean(key), _clean(item)) for key, item in value.items()]
-        return {key[0]: item[0] for key, item in pairs}, sum(key[1] + item[1] for key, item in pairs)
-    if isinstance(value, list):
-        items = [_clean(item) for item in value]
-        return [item for item, _ in items], sum(changed for _, changed in items)
-    return value, 0
-
-
-def _read_parquet(path: Path, limit: int | None) -> tuple[pl.DataFrame, int]:
-    try:
-        rows = pl.read_parquet(path, n_rows=limit)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise TableError(f"{path}: not a readable Parquet file: {error}") from error
-    return _clean_columns(rows)
-
-
-def _clean_columns(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Arrow text is valid UTF-8, so only NUL can be in it; nested columns are left as they are."""
-    has_nul = pl.col(pl.String).str.contains("\x00", literal=True)
-    cleaned = sum(rows.select(has_nul.sum()).row(0)) if pl.String in rows.dtypes else 0
-    return rows.with_columns(pl.col(pl.String).str.replace_all("\x00", "\ufffd", literal=True)), cleaned
+# --- columns ----------------------------------------------------------------------------------------------------------
 
 
 def _rename(rows: pl.DataFrame, columns: dict[str, str], where: str) -> pl.DataFrame:
@@ -183,7 +105,7 @@ def _read_hub(table: Table, where: str) -> tuple[pl.DataFrame, dict[str, Any]]:
             rows = _load_hub(table, commit)
     except (DatasetsError, ValueError, OSError, RuntimeError, _transport_error()) as error:
         raise HubError(f"{where}: cannot load {table.dataset} at {commit}: {_first_line(error)}") from error
-    rows, cleaned = _clean_columns(rows)
+    rows, cleaned = clean_columns(rows)
     provenance = {"dataset": table.dataset, "config": table.config, "split": table.split, "commit": commit}
     return rows, {**provenance, "cleaned_values": cleaned}
 

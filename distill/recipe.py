@@ -273,6 +273,9 @@ class Arm(Section):
     """Hub model id, local model folder, or {architecture: …} for one from scratch."""
     revision: str | None = None
     """Commit, tag or branch of a Hub base."""
+    end_token: str | None = None
+    """Token that ends a turn in the base's chat template, where the tokenizer's own end token is another one, as in
+    Qwen2.5 bases: <|im_end|>. Saved with the student."""
     rows: str = "kept"
     """`kept` for the dataset; `sampled` for every trajectory, unfiltered; or a filter's name for those that had
     survived the chain up to and including it."""

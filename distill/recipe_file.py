@@ -56,14 +56,17 @@ class Source:
         self.problems.append(Problem(self.where(path), dotted(path), message))
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and apply `a.b=value` overrides. Raises RecipeError with every problem found."""
+def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, taught: tuple[Path, ...] = ()) -> Recipe:
+    """Read a recipe and apply `a.b=value` overrides. Raises RecipeError with every problem found.
+
+    `taught` are the recipes whose teacher this one makes, so that none is made by itself.
+    """
     source = _read(Path(path))
     for override in overrides:
         _override(source, override)
     recipe = _validate(source)
     if recipe and not source.problems:
-        _check_files(source, recipe)
+        _check_files(source, recipe, (*taught, Path(path).resolve()))
     if source.problems or recipe is None:
         raise RecipeError("\n".join(str(problem) for problem in source.problems))
     return recipe
@@ -236,7 +239,7 @@ def _validate(source: Source) -> Recipe | None:
 # --- files the recipe names -------------------------------------------------------------------------------------------
 
 
-def _check_files(source: Source, recipe: Recipe) -> None:
+def _check_files(source: Source, recipe: Recipe, taught: tuple[Path, ...]) -> None:
     """Blame files that are missing or empty, and recipes of teachers that are themselves wrong."""
     tables: list[tuple[Place, Table | None]] = [
         (("problems",), recipe.problems),
@@ -245,7 +248,7 @@ def _check_files(source: Source, recipe: Recipe) -> None:
     for path, table in tables:
         if table and table.path is not None:
             _check_table_file(source, (*path, "path"), Path(table.path))
-    _check_teacher(source, recipe.trajectories)
+    _check_teacher(source, recipe.trajectories, taught)
 
 
 def _check_table_file(source: Source, path: Place, file: Path) -> None:
@@ -255,11 +258,23 @@ def _check_table_file(source: Source, path: Place, file: Path) -> None:
         source.blame(path, f"no such file: {str(file)!r} (relative to the folder of the command){hint}")
     elif file.suffix not in (".jsonl", ".parquet"):
         source.blame(path, f"expected a .jsonl or .parquet file, found {file.name!r}")
-    elif file.stat().st_size == 0:
+    elif not _has_rows(file):
         source.blame(path, f"{str(file)!r} is empty; expected at least one row")
 
 
-def _check_teacher(source: Source, trajectories: Trajectories) -> None:
+def _has_rows(file: Path) -> bool:
+    if file.suffix == ".parquet":
+        import polars as pl
+
+        try:
+            return bool(pl.scan_parquet(file).select(pl.len()).collect().item())
+        except pl.exceptions.ComputeError:
+            return True  # not a Parquet file: reading it will say so
+    with open(file, "rb") as lines:
+        return any(line.strip() for line in lines)
+
+
+def _check_teacher(source: Source, trajectories: Trajectories, taught: tuple[Path, ...]) -> None:
     teacher = trajectories.teacher
     if isinstance(teacher, str) and teacher.startswith((".", "/", "~")) and not Path(teacher).is_dir():
         source.blame(("trajectories", "teacher"), f"no such model folder: {teacher!r}")
@@ -270,11 +285,11 @@ def _check_teacher(source: Source, trajectories: Trajectories) -> None:
     if not Path(name).is_file():
         source.blame(path, f"no such recipe: {name!r} (relative to the folder of the command)")
         return
-    if Path(name).resolve() == Path(source.file).resolve():
+    if Path(name).resolve() in taught:
         source.blame(path, "a recipe cannot be its own teacher")
         return
     try:
-        arms = list((student := load_recipe(name).student) and student.arms or ())
+        arms = list((student := load_recipe(name, taught=taught).student) and student.arms or ())
     except RecipeError as error:
         source.problems.append(Problem(source.where(path), dotted(path), f"that recipe is wrong:\n{error}"))
         return

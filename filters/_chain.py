@@ -17,7 +17,9 @@ class Chain:
         self.filters = tuple(filters)
         names = [f.name() for f in self.filters]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise FilterError(f"the chain holds {twice[0]!r} more than once; a filter has one verdict column: drop one.")
+            raise FilterError(
+                f"the chain holds {twice[0]!r} more than once: drop one, a filter has one verdict column."
+            )
 
     def judge(self, trajectories: pl.DataFrame, *, exhaustive: bool = False) -> pl.DataFrame:
         """Add one verdict column per filter. Rows, order and other columns are unchanged.
@@ -96,25 +98,27 @@ def funnel(judged: pl.DataFrame) -> pl.DataFrame:
     Columns: filter, outcome, reason, rows, share (of the rows that reached the filter), tokens (sum of
     ``completion_tokens``, where the frame has them) and mean_score. Each filter begins with what it kept.
     """
-    counted = [pl.col("completion_tokens").sum().cast(pl.Int64).alias("tokens")]
-    tallies = [_tally(judged, c, counted * ("completion_tokens" in judged.columns)) for c in verdict_columns(judged)]
-    return pl.concat(tallies) if tallies else pl.DataFrame()
+    return pl.concat([_tally(judged, column) for column in verdict_columns(judged)] or [pl.DataFrame()])
 
 
-def _tally(judged: pl.DataFrame, column: str, tokens: list[pl.Expr]) -> pl.DataFrame:
+def _tally(judged: pl.DataFrame, column: str) -> pl.DataFrame:
     verdict = pl.col(column).struct
+    sums = {"rows": pl.len().cast(pl.Int64)}
+    if "completion_tokens" in judged.columns:
+        sums["tokens"] = pl.col("completion_tokens").sum().cast(pl.Int64)
     tally = (
         judged.filter(pl.col(column).is_not_null())
         .group_by(verdict.field("outcome"), verdict.field("reason"))
-        .agg(pl.len().cast(pl.Int64).alias("rows"), *tokens, mean_score=verdict.field("score").mean())
+        .agg(**sums, mean_score=verdict.field("score").mean())
     )
     if not (tally["outcome"] == "keep").any():
-        nothing = pl.DataFrame({"outcome": ["keep"], "rows": [0]} | {"tokens": [0] for _ in tokens})
+        nothing = pl.DataFrame({"outcome": "keep"} | dict.fromkeys(sums, 0))
         tally = pl.concat([tally, nothing.cast({"outcome": tally.schema["outcome"]})], how="diagonal")
-    order = [pl.col("outcome").to_physical(), pl.col("rows").neg(), pl.col("reason")]
     share = (pl.col("rows") / pl.col("rows").sum()).fill_nan(0.0)
-    columns = [pl.lit(column.removeprefix("verdict_")).alias("filter"), "outcome", "reason", "rows", share.alias("share")]
-    return tally.sort(order).select(*columns, *(["tokens"] if tokens else []), "mean_score")
+    order = [pl.col("outcome").to_physical(), pl.col("rows").neg(), pl.col("reason")]
+    name = pl.lit(column.removeprefix("verdict_")).alias("filter")
+    columns = ["filter", "outcome", "reason", "rows", "share", *list(sums)[1:], "mean_score"]
+    return tally.sort(order).with_columns(name, share=share).select(columns)
 
 
 def overlap(judged: pl.DataFrame) -> pl.DataFrame:
@@ -124,7 +128,7 @@ def overlap(judged: pl.DataFrame) -> pl.DataFrame:
     row of that filter). A pair of a filter with itself counts all rows that it stopped.
     """
     columns = verdict_columns(judged)
-    stops = judged.select(pl.col(c).struct.field("outcome").ne(pl.lit("keep")).fill_null(False) for c in columns)
+    stops = judged.select((pl.col(c).struct.field("outcome") != "keep").fill_null(False).alias(c) for c in columns)
     stopped_by = stops.select(pl.sum_horizontal(pl.lit(0), *columns)).to_series()
     rows = [
         {

@@ -77,7 +77,7 @@ class Filter(BaseModel):
     """Columns of ``reads`` in which a null is data to be judged, such as reasoning that never closed."""
     scope: ClassVar[Scope] = "row"
     """What must be seen at once to judge: the row, all samples of its problem, or the dataset."""
-    examples: ClassVar[list[tuple[dict[str, Any], str]]]
+    examples: ClassVar[tuple[tuple[dict[str, Any], str], ...]]
     """Rows with the expected reason ("keep" if kept), judged together. They are the tests and the docs."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions whose version, or absence, can change a verdict."""

@@ -19,10 +19,12 @@ MAX_NUMBER_CHARS = 200
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BETWEEN_BOXES = re.compile(r"[\s$,;&.]{0,6}(?:and|or|\\text\{\s*(?:and|or)\s*\}|\\quad)?[\s$,;&.]{0,6}")
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
-_LABEL = re.compile(r"^[ \t>*_#]*(?:final[ \t]+)?(?:A|answer)\"?[ \t*_]*:[ \t*_]*(\S[^\n]*)$", re.MULTILINE | re.IGNORECASE)
-_SENTENCE = re.compile(r"\banswer[ \t]+is[ \t]*:?[ \t*_]*([^\s:][^\n]*)", re.IGNORECASE)
+_LABEL = re.compile(
+    r"^[ \t>*_#]*(?:final[ \t]+)?(?:A|answer)\"?[ \t*_]*:[ \t*_]*(\S[^\n]*)$", re.MULTILINE | re.IGNORECASE
+)
+_SENTENCE = re.compile(r"\banswer[ \t]{1,4}is[ \t]{0,4}:?[ \t*_]{0,8}([^\s:][^\n]*)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?:[\s\"']|$)")
-_JSON = re.compile(r'"(?:final_)?answer"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|(-?\d[\d.,]*|\[[^\]\n]*\]))', re.DOTALL)
+_JSON = re.compile(r'"(?:final_)?answer"\s*:\s*(?:"((?:[^"\\]++|\\.)*+)"|(-?\d[\d.,]*|\[[^\]\n]*\]))', re.DOTALL)
 _NUMERIC_LINE = re.compile(r"[-+$\\(]*\d[\d.,/ %)]*")
 
 
@@ -70,7 +72,7 @@ def _closing_brace(text: str, start: int) -> int | None:
 
 
 def _boxed(text: str) -> str | None:
-    starts = [m.start() for m in _BOXED.finditer(text)][-64:]
+    starts = [m.start() for m in _BOXED.finditer(text)][-16:]
     boxes = boxed_answers(text[starts[0] :]) if starts else []
     if not boxes:
         return None
@@ -109,14 +111,12 @@ def _sentence(text: str) -> str | None:
 
 def _json(text: str) -> tuple[str, int]:
     """The last JSON answer and where it ends; an empty one and 0 if there is none."""
-    match = None
-    for match in _JSON.finditer(text):
-        pass
-    if match is None:
+    matches = list(_JSON.finditer(text))
+    if not matches:
         return "", 0
-    string, literal = match.groups()
+    string, literal = matches[-1].groups()
     # Models write LaTeX into JSON with and without doubling the backslash; both must read the same.
-    return literal or re.sub(r'\\([\\"])', r"\1", string).replace("\\n", "\n"), match.end()
+    return literal or re.sub(r'\\([\\"])', r"\1", string).replace("\\n", "\n"), matches[-1].end()
 
 
 def _bare(answer: str) -> str:
@@ -144,7 +144,7 @@ _QUANTITY = re.compile(r"(.*?[\d.}]) ?(%|°|[a-zA-Z][a-zA-Z .°]*(?:\^?[23])?)")
 
 
 def canonical_answer(answer: str) -> str:
-    """One spelling for answers that differ only in notation: white space, ``$``, ``\\text``, thousands, ``1.50``.
+    r"""One spelling for answers that differ only in notation: white space, ``$``, ``\text``, thousands, ``1.50``.
 
     Equal canonical forms mean equal answers; different ones mean nothing. Majority votes group by it.
     """
@@ -161,7 +161,7 @@ def squeeze_answer(answer: str) -> str:
     text, before = text.strip(), None
     while text != before:
         before = text
-        text = text.removeprefix("#").lstrip("#").strip().removesuffix(".").strip()
+        text = text.lstrip("# \n").rstrip(". \n")
         for opening, closing in _WRAPPERS:
             if len(text) > len(opening + closing) and text.startswith(opening) and text.endswith(closing):
                 inner = text[len(opening) : -len(closing)]
@@ -180,15 +180,15 @@ def as_number(squeezed: str) -> Fraction | None:
         return value if value is None or sign != "-" else -value
     if number := _NUMBER.fullmatch(squeezed):
         sign, inner_sign, digits, denominator = number.groups()
-        if denominator is not None and not int(denominator):
+        if (sign and inner_sign) or (denominator is not None and not int(denominator)):
             return None
         value = Fraction(digits) / int(denominator or 1)
-        return -value if "-" in (sign, inner_sign) and sign != inner_sign else value
+        return -value if "-" in (sign, inner_sign) else value
     return None
 
 
 def split_unit(squeezed: str) -> tuple[str, str]:
-    """The number and the unit of a quantity such as ``12 minutes`` or ``50%``; the unit is empty where there is none."""
+    """Number and unit of a quantity such as ``12 minutes`` or ``50%``; the unit is empty where there is none."""
     quantity = _QUANTITY.fullmatch(squeezed[: 2 * MAX_NUMBER_CHARS])
     if quantity is None or as_number(quantity[1]) is None or len(squeezed) > 2 * MAX_NUMBER_CHARS:
         return squeezed, ""
@@ -228,19 +228,26 @@ def batches(texts: pl.Series) -> Iterator[pl.Series]:
             yield texts[start:end]
 
 
-def grams(texts: pl.Series, n: int, *, token: str = TOKEN) -> pl.DataFrame:
-    """Hashes of all word n-grams of each text, lower-cased, in order: columns row, place and gram (UInt64).
+def tokens(texts: pl.Series, token: str = TOKEN) -> pl.DataFrame:
+    """Hashes of the lower-cased tokens of each text, in order: columns row (index of the text) and word (UInt64)."""
+    rows = pl.DataFrame({"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True), "text": texts.cast(pl.String)})
+    words = rows.select("row", pl.col("text").str.to_lowercase().str.extract_all(token).alias("word"))
+    return words.explode("word").drop_nulls().with_columns(pl.col("word").hash())
+
+
+def grams(words: pl.DataFrame, n: int) -> pl.DataFrame:
+    """Hashes of all n-grams of `tokens`, in order: columns row, place (of its first token) and gram (UInt64).
 
     A text of fewer than n tokens has none.
     """
-    words = pl.DataFrame({"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True), "text": texts.cast(pl.String)})
-    words = words.select("row", pl.col("text").str.to_lowercase().str.extract_all(token).alias("word"))
-    lengths = words["word"].list.len()
-    words = words.filter(lengths >= n).explode("word").with_columns(pl.col("word").hash())
     # A polynomial hash over wrapping 64-bit integers: the n-gram that starts here, in n vectorised steps.
     gram = pl.lit(0, pl.UInt64)
     for lag in range(n):
         gram = gram * pl.lit(0x9E3779B97F4A7C15, pl.UInt64) + pl.col("word").shift(-lag)
     place = pl.int_range(pl.len(), dtype=pl.UInt32).over("row")
-    inside = pl.col("row").eq(pl.col("row").shift(-(n - 1)))
-    return words.select("row", place=place, gram=gram, inside=inside).filter("inside").drop("inside")
+    inside = pl.col("row") == pl.col("row").shift(-(n - 1))
+    return (
+        words.select("row", place.alias("place"), gram.alias("gram"), inside.alias("inside"))
+        .filter("inside")
+        .drop("inside")
+    )

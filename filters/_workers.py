@@ -17,7 +17,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -66,7 +67,7 @@ class WorkerPool:
         os.register_at_fork(after_in_child=self._forget)
 
     def run(self, calls: Sequence[Sequence[Any]], *, timeout_s: float) -> list[Answer]:
-        """Run the function on each tuple of arguments, each within ``timeout_s``; answers come in the order of calls."""
+        """Run the function on each tuple of arguments, each within ``timeout_s``, and answer in their order."""
         with self._lock:
             try:
                 return self._run(calls, timeout_s)
@@ -127,7 +128,8 @@ class _Worker:
             env=environment | one_thread | {"PYTHONHASHSEED": "0"},
             start_new_session=True,  # Ctrl-C is the caller's to handle
         )
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
         self.ready = self.spent = False
         self.call: int | None = None
@@ -173,10 +175,8 @@ class _Worker:
 
     def close_pipes(self) -> None:
         for pipe in (self.stdin, self.stdout):
-            try:
+            with suppress(BrokenPipeError):  # unsent bytes for a process that is gone
                 pipe.close()
-            except BrokenPipeError:
-                pass  # unsent bytes for a process that is gone
 
 
 def _awaken(workers: Sequence[_Worker]) -> list[_Worker]:
@@ -218,18 +218,23 @@ def serve(path: list[str], target: str, memory_bytes: int) -> None:
     for line in sys.stdin.buffer:
         timeout_s, *arguments = json.loads(line)
         _limit_cpu(timeout_s)
+        _reply(replies, _answer(function, arguments, timeout_s))
+
+
+def _answer(function: Callable[..., Any], arguments: Sequence[Any], timeout_s: float) -> dict[str, Any]:
+    try:
         try:
             signal.setitimer(signal.ITIMER_REAL, timeout_s)
-            answer = {"value": function(*arguments)}
-        except _OutOfTime:
-            answer = {"failure": "timeout"}
+            try:
+                return {"value": function(*arguments)}
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
         except MemoryError:
-            answer = {"failure": "out_of_memory"}
+            return {"failure": "out_of_memory"}
         except Exception as error:
-            answer = {"failure": "error", "detail": f"{type(error).__name__}: {error}"[:300]}
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        _reply(replies, answer)
+            return {"failure": "error", "detail": f"{type(error).__name__}: {error}"[:300]}
+    except _OutOfTime:  # outermost: the timer may also fire while another error is being handled
+        return {"failure": "timeout"}
 
 
 def _reply(replies: BinaryIO, message: dict[str, Any]) -> None:
@@ -240,10 +245,8 @@ def _reply(replies: BinaryIO, message: dict[str, Any]) -> None:
 def _limit_memory(memory_bytes: int) -> None:
     import resource
 
-    try:
+    with suppress(ValueError, OSError):  # macOS has no such limit; the deadline still holds
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    except (ValueError, OSError):
-        pass  # macOS has no such limit; the deadline still holds
 
 
 def _limit_cpu(timeout_s: float) -> None:

@@ -20,7 +20,7 @@ class DedupExact(Filter):
     reads = ("problem_id", "reasoning", "response")
     nullable = ("reasoning",)
     scope = "problem"
-    examples = [
+    examples = (
         ({"problem_id": "a", "reasoning": "6 times 7", "response": "It is 42."}, "keep"),
         ({"problem_id": "a", "reasoning": "6  times 7\n", "response": "It is\n42. "}, "duplicate"),
         ({"problem_id": "a", "reasoning": "40 plus 2", "response": "It is 42."}, "keep"),
@@ -28,7 +28,7 @@ class DedupExact(Filter):
         ({"problem_id": "a", "reasoning": None, "response": "It is 42."}, "duplicate"),
         ({"problem_id": "b", "reasoning": "6 times 7", "response": "It is 42."}, "keep"),
         ({"problem_id": "b", "reasoning": "6 times 7", "response": None}, "missing_input"),
-    ]
+    )
 
     def judge(self) -> pl.Expr:
         """Count the equals that come before each trajectory."""

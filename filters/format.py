@@ -42,7 +42,7 @@ class Format(Filter):
 
     reads = ("reasoning", "response", "finish_reason")
     nullable = ("reasoning",)
-    examples = [
+    examples = (
         ({"reasoning": "6 times 7 is 42", "response": r"\boxed{42}", "finish_reason": "stop"}, "keep"),
         ({"reasoning": "so", "response": r"\boxed{42}, that is, \boxed{42}", "finish_reason": "stop"}, "keep"),
         ({"reasoning": "6 times", "response": "", "finish_reason": "length"}, "truncated"),
@@ -58,7 +58,7 @@ class Format(Filter):
         ({"reasoning": "a", "response": "It is 42.", "finish_reason": "stop"}, "no_final_answer"),
         ({"reasoning": "a", "response": r"\boxed{1} or \boxed{2}", "finish_reason": "stop"}, "several_final_answers"),
         ({"reasoning": "a", "response": None, "finish_reason": "stop"}, "missing_input"),
-    ]
+    )
 
     def judge(self) -> pl.Expr:
         """Look at how generation ended, then at the tags, then at the answer."""

@@ -20,8 +20,10 @@ CONFIDENCE = 0.95
 """Least probability that langdetect must give to a foreign language."""
 SEGMENT_WORDS = 6
 SEGMENT_LETTERS = 24
+TYPICAL_WORDS = 2
+"""A foreign sentence has this many different typical words of other languages..."""
 UNTYPICAL_WORDS = 8
-"""A sentence without typical words of *any* language must have this many words of four letters to be foreign."""
+"""...or, where it has fewer, this many different words of four letters: a row of formulas has not."""
 
 SCRIPTS = {
     "ar": "Arabic", "fa": "Arabic", "ur": "Arabic", "bg": "Cyrillic", "mk": "Cyrillic", "ru": "Cyrillic",
@@ -62,7 +64,7 @@ class LanguageMix(Filter):
     reads = ("reasoning", "response")
     nullable = ("reasoning",)
     libraries = ("langdetect",)
-    examples = [
+    examples = (
         ({"reasoning": "Ones: 9 times 6 is 54, write 4 carry 5.", "response": r"\boxed{354}"}, "keep"),
         ({"reasoning": None, "response": r"Let $\alpha$ be the angle. The word “chat échaudé” is French."}, "keep"),
         ({"reasoning": "First we add the two numbers. 所以答案是四十二。", "response": "42"}, "foreign_script"),
@@ -75,7 +77,7 @@ class LanguageMix(Filter):
             "foreign_language",
         ),
         ({"reasoning": "So", "response": None}, "missing_input"),
-    ]
+    )
 
     @field_validator("language")
     @classmethod
@@ -149,31 +151,36 @@ class LanguageMix(Filter):
         long_enough = (words >= SEGMENT_WORDS) & (segment.str.count_matches(r"\p{L}") >= SEGMENT_LETTERS)
         if self.language in SCRIPTS:
             own_script = "".join(rf"\p{{{script}}}" for script in SCRIPTS[self.language].split())
-            return long_enough & (segment.str.count_matches(f"[{own_script}]") < segment.str.count_matches(r"\p{Latin}"))
-        own, other = (segment.str.count_matches(pattern) for pattern in _typical(self.language))
-        return long_enough & (((other >= 2) & (other > own)) | (own < 0.05 * words))
+            return long_enough & (
+                segment.str.count_matches(f"[{own_script}]") < segment.str.count_matches(r"\p{Latin}")
+            )
+        own, other = (segment.str.count_matches(_any_of(typical)) for typical in _typical(self.language))
+        return long_enough & (((other >= TYPICAL_WORDS) & (other > own)) | (own < 0.05 * words))
 
     def _foreign_language(self, segment: str) -> str | None:
         """The foreign language of a suspicious segment, or None if it is not clearly foreign."""
         if self.language in SCRIPTS:
             return "Latin script"
+        words = set(segment.lower().split())
         _, other = _typical(self.language)
-        typical = pl.Series([segment]).str.count_matches(other)[0]
-        if not typical and sum(len(word) >= 4 for word in segment.split()) < UNTYPICAL_WORDS:
+        if len(words & other) < TYPICAL_WORDS and sum(len(word) >= 4 for word in words) < UNTYPICAL_WORDS:
             return None
         language, probability = _detect(segment)
         return language if language != self.language and probability >= CONFIDENCE else None
 
 
 @cache
-def _typical(language: str) -> tuple[str, str]:
-    """Patterns of the typical words of a language, and of all others that are not also its own."""
-    own = set(STOPWORDS[language].split())
-    other = {word for code, words in STOPWORDS.items() if code != language for word in words.split()} - own
-    return _any_of(own), _any_of(other)
+def _typical(language: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Typical words of a language, and those of all others that are not also its own.
+
+    Single letters are left out: y is a Spanish word, and a variable.
+    """
+    own = frozenset(STOPWORDS[language].split())
+    others = {word for code, words in STOPWORDS.items() if code != language for word in words.split()}
+    return own, frozenset(word for word in others - own if len(word) > 1)
 
 
-def _any_of(words: set[str]) -> str:
+def _any_of(words: frozenset[str]) -> str:
     return rf"(?i)\b(?:{'|'.join(sorted(words))})\b"
 
 

@@ -22,18 +22,20 @@ class Length(Filter):
     """Most completion tokens of a trajectory that is kept."""
 
     reads = ("completion_tokens",)
-    examples = [
+    examples = (
         ({"completion_tokens": 255}, "too_short"),
         ({"completion_tokens": 256}, "keep"),
         ({"completion_tokens": 16_384}, "keep"),
         ({"completion_tokens": 16_385}, "too_long"),
         ({"completion_tokens": None}, "missing_input"),
-    ]
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.min_tokens > self.max_tokens:
-            raise ValueError(f"min_tokens {self.min_tokens} is above max_tokens {self.max_tokens}: nothing would be kept")
+            raise ValueError(
+                f"min_tokens {self.min_tokens} is above max_tokens {self.max_tokens}: nothing would be kept"
+            )
         return self
 
     def judge(self) -> pl.Expr:

@@ -29,13 +29,13 @@ class RejectionSampling(Filter):
 
     reads = ("problem_id", "sample", "completion_tokens")
     scope = "problem"
-    examples = [
+    examples = (
         ({"problem_id": "a", "sample": 0, "completion_tokens": 900}, "surplus"),
         ({"problem_id": "a", "sample": 2, "completion_tokens": 300}, "surplus"),
         ({"problem_id": "a", "sample": 1, "completion_tokens": 300}, "keep"),
         ({"problem_id": "b", "sample": 5, "completion_tokens": 900}, "keep"),
         ({"problem_id": "b", "sample": 6, "completion_tokens": None}, "missing_input"),
-    ]
+    )
 
     def judge(self) -> pl.Expr:
         """Rank the samples of each problem and reject what lies behind the first ``keep``."""

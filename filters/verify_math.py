@@ -8,7 +8,9 @@ the text for numbers that were not stated as the answer.
 
 import re
 from collections.abc import Iterable
+from fractions import Fraction
 from functools import cache
+from itertools import product
 from typing import Any, Literal
 
 import polars as pl
@@ -21,8 +23,6 @@ from filters._workers import WorkerPool
 MAX_ANSWER_CHARS = 2_000
 """Longer answers are not given to a symbolic library; they are not called wrong either."""
 MAX_CACHED = 200_000
-
-Comparison = Literal["equal", "different", "unparsable_gold", "timeout", "out_of_memory", "worker_died", "undecidable"]
 
 
 class VerifyMath(Filter):
@@ -39,14 +39,16 @@ class VerifyMath(Filter):
 
     timeout_s: PositiveFloat = 5.0
     """Seconds for one comparison of an answer with the reference, after which it is killed."""
-    relative_tolerance: NonNegativeFloat = 1e-6
-    """Largest accepted difference as a share of the reference, where either side is not an integer; 0 is exact."""
+    relative_tolerance: NonNegativeFloat = 5e-6
+    """Largest accepted difference as a share of the reference, where either side is not an integer; 0 is exact.
+    The default accepts decimals that are rounded to six significant digits."""
     units: Literal["ignore", "require"] = "ignore"
-    """Whether ``12 minutes`` answers ``12``. Units that are given on both sides must agree in any case."""
+    """Whether ``12 minutes`` answers ``12``, and ``50%`` both ``50`` and ``0.5``; with ``require`` only the latter.
+    Units that are given on both sides must agree in any case."""
 
     reads = ("response", "reference_answer")
     libraries = ("math-verify", "latex2sympy2_extended", "sympy", "antlr4-python3-runtime", "gmpy2")
-    examples = [
+    examples = (
         ({"response": r"So it is \boxed{1{,}000.0}.", "reference_answer": "1000"}, "keep"),
         ({"response": r"\boxed{\frac{2}{4}}", "reference_answer": "0.5"}, "keep"),
         ({"response": r"\boxed{(x+1)^2}", "reference_answer": "x^2+2x+1"}, "keep"),
@@ -57,7 +59,7 @@ class VerifyMath(Filter):
         ({"response": r"\boxed{7}", "reference_answer": r"\ref{} ???"}, "unparsable_gold"),
         ({"response": r"\boxed{7}", "reference_answer": None}, "missing_input"),
         ({"response": None, "reference_answer": "60"}, "missing_input"),
-    ]
+    )
 
     def judge_batch(self, rows: pl.DataFrame) -> Iterable[Verdict]:
         """Decide by notation what can be decided, then compare each distinct remaining pair once."""
@@ -69,17 +71,22 @@ class VerifyMath(Filter):
             yield reject("no_answer", 0.0) if answer is None else _verdict(decided[gold, answer], answer)
 
     def compare(self, pairs: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """How each (reference, answer) pair compares: ``equal``, ``different``, or why that is not known."""
+        """How each (reference, answer) pair compares: ``equal``, ``different``, or the reason why that is not known."""
         settings = (self.relative_tolerance, self.units)
         decided = {pair: self._compare_notation(*pair) or _CACHE.get((pair, settings)) for pair in pairs}
         open_pairs = [pair for pair, comparison in decided.items() if comparison is None]
         if open_pairs:
             answers = _pool().run(open_pairs, timeout_s=self.timeout_s)
             for pair, answer in zip(open_pairs, answers, strict=True):
-                decided[pair] = answer.value or {"error": "undecidable"}.get(answer.failure, answer.failure)
+                decided[pair] = "undecidable" if answer.failure == "error" else answer.failure or answer.value
                 if answer.failure is None and len(_CACHE) < MAX_CACHED:
                     _CACHE[pair, settings] = answer.value
-        return decided
+        return {pair: str(comparison) for pair, comparison in decided.items()}
+
+    def unparsable(self, golds: Iterable[str]) -> list[str]:
+        """The references against which only an answer in the same spelling can be verified: look at them first."""
+        pairs = [(gold, "0") for gold in dict.fromkeys(golds)]
+        return [gold for (gold, _), comparison in self.compare(pairs).items() if comparison == "unparsable_gold"]
 
     def _compare_notation(self, gold: str, answer: str) -> str | None:
         if len(answer) > MAX_ANSWER_CHARS or len(gold) > MAX_ANSWER_CHARS:
@@ -91,11 +98,21 @@ class VerifyMath(Filter):
         expected, found = as_number(gold), as_number(answer)
         if expected is None or found is None:
             return None
-        if gold_unit != answer_unit and (self.units == "require" or (gold_unit and answer_unit)):
+        clash = gold_unit != answer_unit and "%" not in (gold_unit, answer_unit)
+        if clash and (self.units == "require" or (gold_unit and answer_unit)):
             return "different"
+        readings = product(self._readings(expected, gold_unit), self._readings(found, answer_unit))
+        return "equal" if any(self._close(*reading) for reading in readings) else "different"
+
+    def _readings(self, number: Fraction, unit: str) -> list[Fraction]:
+        if unit != "%":
+            return [number]
+        return [number / 100] if self.units == "require" else [number, number / 100]
+
+    def _close(self, expected: Fraction, found: Fraction) -> bool:
         exact = expected.denominator == 1 and found.denominator == 1
-        slack = 0 if exact else abs(expected) * self.relative_tolerance
-        return "equal" if abs(expected - found) <= slack else "different"
+        slack = Fraction(0) if exact else abs(expected) * Fraction(self.relative_tolerance)
+        return abs(expected - found) <= slack
 
 
 def _verdict(comparison: str, answer: str) -> Verdict:

@@ -7,15 +7,22 @@ import polars as pl
 import pytest
 import yaml
 
-from distill import chat
-from distill.dataset import DatasetError, card, layout, parquet, write_dataset
+from distill import chat, store
+from distill.dataset import DatasetError, card, layout, make, parquet, write_dataset
 from distill.dataset.stats import statistics, token_lengths
+from distill.progress import Silent
 from distill.recipe import Recipe
 from distill.schema import TRAJECTORY
+from distill.store import Run
 from filters import VERDICT, kept
 
 INSTRUCTION = "Put the answer in \\boxed{}."
 HOSTILE = "x | y\n---\n\n# <script>alert(1)</script> [click](http://evil.example) ![](http://evil.example/p.png) `a`"
+DATASET = {"license": "apache-2.0", "title": "Steps"}
+FACTS = {
+    "command": "distill run recipes/steps.yaml",
+    "engine": {"name": "vllm", "version": "0.32.0", "model": "/home/someone/models/teacher"},
+}
 
 
 def recipe(**dataset) -> Recipe:
@@ -24,7 +31,7 @@ def recipe(**dataset) -> Recipe:
             "problems": {"arithmetic": {"count": 5}},
             "trajectories": {"teacher": "org/teacher", "samples_per_problem": 2, "instruction": INSTRUCTION},
             "verdicts": ["verify_math", "length"],
-            "dataset": {"license": "apache-2.0", "title": "Steps", **dataset},
+            "dataset": DATASET | dataset,
         }
     )
 
@@ -72,8 +79,7 @@ def judged(problems: int = 5, **columns) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "dataset"
-    facts = {"command": "distill run recipes/steps.yaml", "engine": {"name": "vllm", "version": "0.32.0"}}
-    write_dataset(judged(), recipe=recipe(), name="steps", folder=folder, facts=facts)
+    write_dataset(judged(), recipe=recipe(), name="steps", folder=folder, facts=FACTS)
     return folder
 
 
@@ -184,11 +190,10 @@ def test_histogram_holds_every_row_in_few_round_bins(lengths):
 
 
 def test_the_same_input_gives_the_same_bytes_and_replaces_the_folder(tmp_path, folder):
-    facts = {"command": "distill run recipes/steps.yaml", "engine": {"name": "vllm", "version": "0.32.0"}}
     again = tmp_path / "dataset"
     again.mkdir()
     (again / "stale.txt").write_text("from an earlier run")
-    write_dataset(judged(), recipe=recipe(), name="steps", folder=again, facts=facts)
+    write_dataset(judged(), recipe=recipe(), name="steps", folder=again, facts=FACTS)
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
     assert all((folder / path).read_bytes() == (again / path).read_bytes() for path in files)
@@ -251,7 +256,8 @@ def test_the_hub_reads_the_metadata(folder):
 def test_the_card_says_what_was_done(folder):
     text = (folder / "README.md").read_text()
     for said in (
-        "5 reasoning traces for 5 problems, kept out of 10 sampled",
+        "5 solutions of 5 problems, kept out of 10 sampled",
+        "each has the reasoning before it inside `<think>` tags",
         "| teacher | teacher @ abc123 |",
         "| verify_math | 10 | 6 | 2 | 2 |",
         "distill run recipes/steps.yaml",
@@ -260,6 +266,36 @@ def test_the_card_says_what_was_done(folder):
     ):
         assert said in text
     assert "/home/" not in "".join(path.read_text() for path in folder.glob("*.*"))
+
+
+def test_a_card_of_imported_answers_claims_no_reasoning_and_no_sampling(tmp_path):
+    imported = {"trajectories": {"import": {"path": "rows.jsonl"}}, "verdicts": ["verify_math"], "dataset": DATASET}
+    table = judged(reasoning=None).cast({"reasoning": pl.String})
+    write_dataset(table, recipe=Recipe.model_validate(imported), name="steps", folder=tmp_path / "d", facts={})
+    text = (tmp_path / "d" / "README.md").read_text()
+    assert "10 imported for 5 problems" in text
+    assert "none has the reasoning" in text
+    assert "temperature" not in text
+    messages = pl.read_parquet(tmp_path / "d" / "default" / "*.parquet")["messages"].to_list()[0]
+    assert messages == [
+        {"role": "user", "content": "What is 0 + 1?"},
+        {"role": "assistant", "content": "So \\boxed{1}."},
+    ]
+
+
+def test_a_run_leaves_its_origin_in_the_card(tmp_path):
+    run = Run("steps", tmp_path, recipe())
+    table = judged()
+    verdicts = [column for column in table.columns if column.startswith("verdict_")]
+    store.write_parquet(table.drop(verdicts), run.path("trajectories", "trajectories.parquet"))
+    store.write_parquet(table.select(*store.KEY, *verdicts), run.path("verdicts", "verdicts.parquet"))
+    facts = {"teacher": {"model": "/home/someone/teacher", "revision": "abc"}}
+    run.write_manifest("trajectories", {"facts": facts, "versions": {"vllm": "0.32.0", "trl": "absent"}})
+    assert make(run, Silent())["rows"] == 5
+    text = run.path("dataset", "README.md").read_text()
+    assert "| trajectories.teacher.model | teacher |" in text
+    assert "| versions.vllm | 0.32.0 |" in text
+    assert "absent" not in text
 
 
 def test_llama_factory_finds_the_rows(folder, tmp_path):

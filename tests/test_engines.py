@@ -17,13 +17,24 @@ POSITIONS = 96
 needs_vllm = pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vLLM is not installed")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Two threads on a tiny model spend their time waiting for each other, minutes of it on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     from distill.scratch import build
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     texts = [f"Start with {n}. What is the result? <think>\nFirst {n}</think>" for n in range(100)]
-    shape = {"hidden_size": 64, "layers": 2, "heads": 4, "kv_heads": 2, "max_positions": POSITIONS}
+    shape = {"hidden_size": 64, "layers": 2, "heads": 2, "kv_heads": 1, "max_positions": POSITIONS}
     build(folder, architecture="qwen2", texts=texts, vocab_size=320, seed=0, **shape)
     return folder
 
@@ -88,14 +99,14 @@ def test_requests_are_pulled_lazily(engine):
 
     def source():
         nonlocal pulled
-        for request in ask(40):
+        for request in ask(20):
             pulled += 1
             yield request
 
     most_ahead = 0
     for answered, _ in enumerate(engine.complete(source())):
         most_ahead = max(most_ahead, pulled - answered)
-    assert (pulled, most_ahead) == (40, 4)
+    assert (pulled, most_ahead) == (20, 4)
 
 
 def test_a_sample_depends_on_its_seed_and_not_on_its_neighbours(engine):
@@ -227,13 +238,13 @@ def test_vllm_goes_on_after_an_abandoned_iterator(vllm_engine):
 @needs_vllm
 def test_vllm_says_what_broke_and_can_be_used_again(vllm_engine, monkeypatch):
     first, *_ = list(vllm_engine.complete(ask(1)))
-    for raised, seen in ((KeyboardInterrupt, KeyboardInterrupt), (ValueError("worker died"), EngineError)):
+    for raised, seen in ((KeyboardInterrupt("by hand"), KeyboardInterrupt), (ValueError("by hand"), EngineError)):
 
         def step(raised=raised):
             raise raised
 
         monkeypatch.setattr(vllm_engine._engine, "step", step)
-        with pytest.raises(seen, match="worker died" if seen is EngineError else ""):
+        with pytest.raises(seen, match="by hand"):
             list(vllm_engine.complete(ask(8)))
         assert vllm_engine._engine is None
         assert list(vllm_engine.complete(ask(1))) == [first]
@@ -252,7 +263,7 @@ def test_vllm_leaves_the_process_as_it_was_and_makes_room_for_the_next(vllm_engi
 
     next(vllm_engine.complete(ask(1)))
     with VllmEngine(str(folder), revision=None, args={}) as second:
-        with pytest.raises(EngineError, match="close the engine of .* first"):
+        with pytest.raises(EngineError, match=r"close the engine of .* first"):
             list(second.complete(ask(1)))
         vllm_engine.close()
         vllm_engine.close()

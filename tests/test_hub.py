@@ -60,7 +60,9 @@ def test_limit_takes_the_first_rows_and_reads_no_further(tmp_path, limit):
 
 def test_text_that_arrow_cannot_carry_is_replaced_and_counted(tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"a": "x\\ud800y", "b": ["\\u0000"], "c": {"d\\u0000": "ok"}}\n{"a": "fine", "b": [], "c": null}\n')
+    path.write_text(
+        '{"a": "x\\ud800y", "b": ["\\u0000"], "c": {"d\\u0000": "ok"}}\n{"a": "fine", "b": [], "c": null}\n'
+    )
     table, provenance = read(path)
     assert table.row(0, named=True) == {"a": "x\ufffdy", "b": ["\ufffd"], "c": {"d\ufffd": "ok"}}
     assert provenance["cleaned_values"] == 3

@@ -9,7 +9,7 @@ import pytest
 
 HOMES = {
     "vllm": "distill/engines/vllm.py",
-    "trl": "distill/student.py",
+    "trl": "distill/student/train.py",
     "datasets": "distill/hub.py",
     "huggingface_hub": "distill/hub.py",
     "math_verify": "filters/verify_math.py",

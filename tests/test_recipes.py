@@ -1,11 +1,14 @@
 """Every shipped recipe loads; every wrong one is told where, what was found and what was expected, all at once."""
 
+import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from distill.recipe import Recipe
 from distill.recipe_file import RecipeError, load_recipe
+from distill.recipe_schema import recipe_schema
 
 RECIPES = sorted(Path("recipes").rglob("*.yaml"))
 GOOD = """\
@@ -162,3 +165,32 @@ def test_a_wrong_override_is_explained(tmp_path, override, message):
 def test_an_override_settles_the_problem_it_replaces(tmp_path):
     broken = GOOD.replace("temperature: 0.8", "temperature: 1e-1")
     assert load(tmp_path, broken, "report.temperature=0.1").report.temperature == 0.1
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_an_empty_file_of_problems_is_told(tmp_path, content):
+    (tmp_path / "rows.jsonl").write_text(content)
+    text = GOOD.replace("  arithmetic: {count: 5, steps: [1, 2]}", f"  path: {tmp_path}/rows.jsonl")
+    [line] = errors(tmp_path, text)
+    assert line.startswith("r.yaml:2:3: problems.path: ")
+    assert "empty; expected at least one row" in line
+
+
+def test_an_empty_parquet_of_trajectories_is_told(tmp_path):
+    pl.DataFrame({"problem": []}).write_parquet(tmp_path / "rows.parquet")
+    text = GOOD[GOOD.index("verdicts") : GOOD.index("student")] + f"trajectories:\n  import: {{path: {tmp_path}/rows.parquet}}\n"
+    [line] = errors(tmp_path, text)
+    assert "trajectories.import.path: " in line
+    assert "empty" in line
+
+
+def test_recipes_that_teach_each_other_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for one, other in (("a", "b"), ("b", "a")):
+        Path(f"{one}.yaml").write_text(GOOD.replace("{program: arithmetic}", f"{{recipe: {other}.yaml}}"))
+    with pytest.raises(RecipeError, match="its own teacher"):
+        load_recipe("a.yaml")
+
+
+def test_the_schema_for_editors_is_up_to_date():
+    assert json.loads(Path("recipes/recipe.schema.json").read_text()) == json.loads(json.dumps(recipe_schema()))

@@ -23,9 +23,6 @@ from distill.store import Run
 
 __all__ = ["DatasetError", "make", "write_dataset"]
 
-_LOCAL_FOLDER = r"^(?:~|\.{0,2})/(?:[^@]*/)?"
-"""The folders of a local path, before a name that may be followed by ` @ revision`."""
-
 
 class DatasetError(ValueError):
     """There is nothing to publish, or no section that says how."""
@@ -33,16 +30,25 @@ class DatasetError(ValueError):
 
 def make(run: Run, progress: Progress) -> dict[str, Any]:
     """Write `dataset/`: the rows that every filter kept, and the card that says where they are from."""
-    sampled = run.manifest("trajectories") or {}
-    facts = {
-        "command": f"distill run {run.name}.yaml",
-        "trajectories": sampled.get("facts", {}),
-        "versions": sampled.get("versions", {}),
-        "verdicts": {key: (run.manifest("verdicts") or {}).get("facts", {}).get(key) for key in ("filters", "agreement")},
-    }
+    facts = {"command": f"distill run {run.name}.yaml", **_recorded(run)}
     stats = write_dataset(run.judged(), recipe=run.recipe, name=run.name, folder=run.path("dataset"), facts=facts)
     progress.say(f"  {stats['rows']:,} rows in {run.path('dataset')}")
-    return {"rows": stats["rows"]}
+    return {"rows": stats["rows"], "problems": stats["problems"], "kept_share": stats["kept_share"]}
+
+
+def _recorded(run: Run) -> dict[str, Any]:
+    """What earlier stages recorded of where the rows are from; no times, so that equal runs give equal cards."""
+    manifests = {stage: run.manifest(stage) or {} for stage in ("problems", "trajectories", "verdicts")}
+    facts = {stage: manifest.get("facts", {}) for stage, manifest in manifests.items()}
+    agreement = facts["verdicts"].get("agreement") or {}
+    versions = manifests["trajectories"].get("versions") or {}
+    return {
+        "problems": {"source": facts["problems"].get("source")},
+        "trajectories": {name: facts["trajectories"].get(name) for name in ("teacher", "source")},
+        "agreement": agreement if agreement.get("labelled") else None,
+        "filters": {judge["filter"]: judge["digest"] for judge in facts["verdicts"].get("filters", [])},
+        "versions": {name: version for name, version in versions.items() if version != "absent"},
+    }
 
 
 def write_dataset(judged: pl.DataFrame, *, recipe: Recipe, name: str, folder: Path, facts: Mapping[str, Any]) -> Stats:
@@ -64,7 +70,7 @@ def write_dataset(judged: pl.DataFrame, *, recipe: Recipe, name: str, folder: Pa
     if recipe.dataset is None:
         raise DatasetError("the recipe has no `dataset` section; add one with the licence of the rows: `license: …`")
     schema.check(judged, schema.TRAJECTORY, what="the judged trajectories", key=("problem_id", "sample"))
-    judged = judged.with_columns(pl.col("teacher", "source").str.replace(_LOCAL_FOLDER, ""))
+    judged = judged.with_columns(pl.col("teacher", "source").str.replace(layout.LOCAL_FOLDER, ""))
     kept = filters.kept(judged)
     stats = statistics(judged, kept)
     if kept.is_empty():

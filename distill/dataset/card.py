@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from distill.dataset.layout import CONFIGS
+from distill.dataset.layout import CONFIGS, LOCAL_FOLDER
 from distill.dataset.stats import Stats
 from distill.recipe import Recipe
 
@@ -116,16 +116,20 @@ def histogram(stats: Stats) -> str:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested facts as (dotted name, text) pairs; nulls and empty lists are left out."""
+    """Nested facts as (dotted name, text) pairs, without nulls and empty lists, and without the folders of paths."""
     pairs: list[tuple[str, str]] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
             pairs += flatten(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple):
-            pairs += [(f"{prefix}{key}", ", ".join(map(str, value)))] if value else []
+            pairs += [(f"{prefix}{key}", ", ".join(map(_public, value)))] if value else []
         elif value is not None:
-            pairs.append((f"{prefix}{key}", str(value)))
+            pairs.append((f"{prefix}{key}", _public(value)))
     return pairs
+
+
+def _public(value: object) -> str:
+    return re.sub(LOCAL_FOLDER, "", str(value))
 
 
 def _template_folder() -> Path:

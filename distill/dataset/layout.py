@@ -14,6 +14,9 @@ from distill.chat import THINK_CLOSE, THINK_OPEN
 
 CONFIGS = ("default", "prompt_completion", "rollouts")
 
+LOCAL_FOLDER = r"^(?:~|\.{0,2})/(?:[^@]*/)?"
+"""The folders of a local path, which are not for publishing, before a name and perhaps its @revision."""
+
 
 def default(kept: pl.DataFrame, instruction: str) -> pl.DataFrame:
     """One row a trajectory: `messages` of a user's and an assistant's turn, and scalars."""

@@ -68,6 +68,8 @@ class Stats(TypedDict):
     """Kept trajectories: the rows of `default`."""
     problems: int
     """Problems with at least one of them."""
+    with_reasoning: int
+    """Rows whose reasoning is apart from the response, in think tags."""
     sampled: int
     sampled_problems: int
     kept_share: float
@@ -89,6 +91,7 @@ def statistics(judged: pl.DataFrame, kept: pl.DataFrame) -> Stats:
     return {
         "rows": kept.height,
         "problems": kept["problem_id"].n_unique(),
+        "with_reasoning": kept.height - kept["reasoning"].null_count(),
         "sampled": judged.height,
         "sampled_problems": judged["problem_id"].n_unique(),
         "kept_share": kept.height / judged.height if judged.height else 0.0,
@@ -97,7 +100,7 @@ def statistics(judged: pl.DataFrame, kept: pl.DataFrame) -> Stats:
         "funnel": funnel_steps(judged),
         "sources": _groups(judged, kept, "source"),
         "teachers": _groups(judged, kept, "teacher"),
-        "finish_reasons": {str(reason): count for reason, count in finish.iter_rows()},
+        "finish_reasons": {reason or "unknown": count for reason, count in finish.iter_rows()},
     }
 
 

@@ -1,4 +1,4 @@
-"""What an in-process engine changes about its process, and how to put it back.
+"""vLLM and the processes it runs in: what it changes about ours, and how to put that back.
 
 vLLM on CPU sets environment variables, replaces `torch.set_num_threads` by a stub, may bind the CPUs and reseeds every
 generator. Training in the same process afterwards must not notice.
@@ -7,7 +7,9 @@ generator. Training in the same process afterwards must not notice.
 import contextlib
 import logging
 import os
+import queue
 import random
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,3 +70,16 @@ def memory_unbound() -> Iterator[None]:
         yield
     finally:
         setattr(operators, name, original)
+
+
+def fail_when_the_core_dies(client: Any) -> None:
+    """Wake `step` when vLLM's core process was killed; vLLM 0.32 stops listening and lets it wait for ever."""
+
+    def watch(listener: threading.Thread, outputs: "queue.Queue[Any]") -> None:
+        listener.join()
+        outputs.put(
+            RuntimeError("its core process ended; see its last words above, or the kernel's log if it was killed")
+        )
+
+    arguments = (client.output_queue_thread, client.outputs_queue)
+    threading.Thread(target=watch, args=arguments, name="VllmCoreWatch", daemon=True).start()

@@ -9,6 +9,7 @@ import gc
 import importlib.metadata
 import importlib.util
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, Self
 
 from distill.engines import Completion, EngineError, Request
 from distill.engines._local import LocalModel, Prompt, check_args
-from distill.engines._process_state import ProcessState, memory_unbound, quieten_vllm
+from distill.engines._process_state import ProcessState, fail_when_the_core_dies, memory_unbound, quieten_vllm
 
 _GIB = 1 << 30
 _SEEDS = 1 << 63
@@ -52,8 +53,8 @@ class VllmEngine:
         for field in sorted(args.keys() & {"model", "revision", "tokenizer", "tokenizer_revision"}):
             raise EngineError(f"engine_args: {field!r} follows from the model and its revision; leave it out")
         self._args = dict(args)
-        # The same test that vLLM makes: a CPU build says so in its name or version.
-        self._on_cpu = "cpu" in f"{name}{version}"
+        # The same test that vLLM makes: a CPU build says so in its name or version, and macOS has no other.
+        self._on_cpu = "cpu" in f"{name}{version}" or sys.platform == "darwin"
         self._seed_requests = "seed" not in args and not (self._on_cpu and args.get("enable_chunked_prefill"))
         self._model = LocalModel(model, revision)
         self.identity: Mapping[str, Any] = {
@@ -182,11 +183,14 @@ class VllmEngine:
         except BaseException:
             self.close()
             raise
+        if hasattr(self._engine.engine_core, "output_queue_thread"):
+            fail_when_the_core_dies(self._engine.engine_core)
         seats = self._engine.vllm_config.scheduler_config.max_num_seqs
         # In one process the seats are refilled between steps; a core of its own needs some requests queued up.
         self.most_in_flight = seats if self._on_cpu else seats + max(16, seats // 4)
 
     def _open(self, first: Request, room_tokens: int) -> Any:
+        import vllm._custom_ops  # noqa: F401 - registers the operators that memory_unbound looks for
         from vllm import EngineArgs, LLMEngine
         from vllm.usage.usage_lib import UsageContext
 

@@ -1,0 +1,83 @@
+"""Students: models fine-tuned on the run's rows. This file chooses base and rows, and records what was made of them.
+
+`rows.py` tokenises and checks the rows, `train.py` trains by TRL, `muon.py` is an optimizer.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from distill import hub, scratch
+from distill.chat import join_completion, user_message
+from distill.progress import Progress
+from distill.recipe import Arm, Student
+from distill.store import Run, digest, write_text
+from distill.student.train import train
+from filters import through
+
+
+def make(run: Run, progress: Progress) -> dict[str, Any]:
+    """Write `student/<arm>/` for every arm that is missing or out of date: model, tokenizer and `made.json`."""
+    section = run.recipe.student
+    assert section is not None
+    return {name: _make_arm(run, section, name, arm, progress) for name, arm in section.arms.items()}
+
+
+def _make_arm(run: Run, section: Student, name: str, arm: Arm, progress: Progress) -> dict[str, Any]:
+    folder = run.path("student", name)
+    settings = section.model_dump(mode="json", exclude={"arms", "save_steps"})
+    rows_from = run.manifest("dataset" if arm.rows == "kept" else "verdicts") or {}
+    key = digest([settings, arm, rows_from.get("digest"), (run.manifest("trajectories") or {}).get("digest")])
+    finished = folder / "made.json"
+    if finished.is_file() and (made := json.loads(finished.read_text()))["key"] == key:
+        progress.say(f"  {name}: up to date")
+        return dict(made)
+    finished.unlink(missing_ok=True)
+    base, base_name = _base(run, section, arm)
+    rows = _chats(run, arm)
+    facts = train(rows, name=name, key=key, base=base, arm=arm, settings=section, out=folder, progress=progress)
+    made = {"key": key, "base": base, "base_name": base_name, **facts}
+    write_text(finished, json.dumps(made, indent=2) + "\n")
+    return made
+
+
+def _chats(run: Run, arm: Arm) -> list[dict[str, Any]]:
+    """Prompt and completion, as messages, of the rows that an arm is trained on."""
+    if arm.rows == "kept":
+        return list(hub.load_rows(run.path("dataset"), "prompt_completion"))
+    judged = run.judged()
+    table = judged if arm.rows == "sampled" else through(judged, arm.rows)
+    instruction = "" if run.recipe.trajectories.import_ else run.recipe.trajectories.instruction
+    return [
+        {
+            "prompt": [user_message(problem, instruction)],
+            "completion": [{"role": "assistant", "content": join_completion(reasoning, response)}],
+        }
+        for problem, reasoning, response in table.select("problem", "reasoning", "response").iter_rows()
+    ]
+
+
+def _base(run: Run, section: Student, arm: Arm) -> tuple[str, str]:
+    """Where the base is, and what to call it. One from scratch is built once and shared by the arms that name it.
+
+    Its tokenizer is trained on every trajectory of the run, so that arms that differ in their rows differ in nothing else.
+    """
+    if isinstance(arm.base, str):
+        return arm.base, arm.base
+    shape = arm.base
+    made_from = digest([shape, section.seed, (run.manifest("trajectories") or {}).get("digest")])
+    folder = run.path("bases", f"{shape.architecture}-{made_from[:8]}")
+    if not (folder / "config.json").is_file():
+        draft = folder.with_name(f".{folder.name}.draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        scratch.build(draft, texts=_texts(run), seed=section.seed, **shape.model_dump())
+        draft.rename(folder)
+    return str(folder), shape.architecture
+
+
+def _texts(run: Run) -> Iterator[str]:
+    for problem, reasoning, response in run.trajectories().select("problem", "reasoning", "response").iter_rows():
+        yield problem
+        yield join_completion(reasoning, response)

@@ -1,0 +1,14 @@
+"""Fixtures that more than one test file uses."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real data beside the checkout, which is not part of the project: tests that want it skip where it is absent."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs {folder}")
+    return folder
