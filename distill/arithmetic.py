@@ -18,7 +18,6 @@ HELD_OUT_ONE_IN = 8
 """One text in this many is a held-out text."""
 
 _DIGITS = len(str(MAX_VALUE))
-_PLACES = ("Ones", "Tens", "Hundreds")
 _SIGNS = {"add": "+", "subtract": "-", "multiply by": "*"}
 _PROBLEM = re.compile(r"Start with (\d+)\.((?: Step \d+: (?:add|subtract|multiply by) \d+\.)+) What is the result\?")
 _STEP = re.compile(r"Step \d+: (add|subtract|multiply by) (\d+)\.")
@@ -51,8 +50,8 @@ def generate(count: int, *, steps: tuple[int, int], seed: int, held_out: bool) -
         if misses > 2000:
             side = "held-out" if held_out else "training"
             raise ValueError(
-                f"count: {count} distinct {side} problems of {low} to {high} steps asked, no new one after {len(found)};"
-                " ask for fewer or allow more steps"
+                f"count: {count} distinct {side} problems of {low} to {high} steps asked, no new one after"
+                f" {len(found)}; ask for fewer or allow more steps"
             )
     return list(found.items())
 
@@ -69,10 +68,10 @@ def solve(problem: str, *, mistake_share: float = 0.08, seed: int = 0) -> str:
     lines: list[str] = []
     for number, (verb, operand) in enumerate(operations, start=1):
         columns, result = _columns(value, verb, operand)
-        header = f"Step {number}: {_pad(value)}{_SIGNS[verb]}{_operand(verb, operand)}."
+        header = f"Step {number}: {_pad(value)}{_SIGNS[verb]}{_operand(verb, operand)}"
         if rng.random() < mistake_share:
             lines += [header, *_slip(columns, rng), "Wait, let me redo this step."]
-        lines += [header, *columns, f"So {_pad(result)}."]
+        lines += [header, *columns, f"So {_pad(result)}"]
         value = result
     lines.append(f"Check: {len(operations)} steps done, {_pad(value)} is {value}.")
     return "<think>\n" + "\n".join(lines) + f"\n</think>\n\nThe result is \\boxed{{{value}}}."
@@ -127,17 +126,17 @@ def _columns(value: int, verb: str, operand: int) -> tuple[list[str], int]:
     """The written work, one line a digit from the ones up, and the result."""
     carry = 0
     lines = []
-    for power, place in enumerate(_PLACES):
+    for power in range(_DIGITS):
         digit = value // 10**power % 10
         other = operand if verb == "multiply by" else operand // 10**power % 10
         if verb == "subtract":
             written, next_carry = (digit - other - carry) % 10, int(digit < other + carry)
-            work = f"{digit}-{other}-{carry}={written} borrow {next_carry}"
+            work = f"{digit}-{other}-{carry}={written} borrow:{next_carry}"
         else:
             total = digit + other + carry if verb == "add" else digit * other + carry
             written, next_carry = total % 10, total // 10
-            work = f"{digit}{_SIGNS[verb]}{other}+{carry}={written} carry {next_carry}"
-        lines.append(f"{place} {work}.")
+            work = f"{digit}{_SIGNS[verb]}{other}+{carry}={written} carry:{next_carry}"
+        lines.append(work)
         carry = next_carry
     return lines, _apply(value, verb, operand)
 

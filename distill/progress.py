@@ -105,3 +105,10 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def quiet_transformers() -> None:
+    """Turn off transformers' bars for reading and writing weights; downloads from the Hub keep theirs."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

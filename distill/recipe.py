@@ -303,6 +303,8 @@ class Student(Section):
     muon_learning_rate: PositiveFloat = 0.02
     """Peak rate of Muon."""
     weight_decay: NonNegativeFloat = 0.0
+    max_grad_norm: NonNegativeFloat = 1.0
+    """Longer gradients are shortened to this; 0 leaves them as they are."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     final_learning_rate_share: Share = 0.1
     """Where cosine and linear schedules end, as a share of the peak; R1 decays to 1/10."""

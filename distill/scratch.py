@@ -168,7 +168,7 @@ def train_tokenizer(architecture: Architecture, texts: Iterable[str], vocab_size
 
 
 def _segments(texts: Iterable[str]) -> Iterator[str]:
-    """The texts cut where the tokenizer will cut them, each with the role names that the chat template puts around it."""
+    """The texts cut at the think tags, as the tokenizer will, each with the role names that the template writes."""
     for text in texts:
         yield from _ROLES
         for part in text.split(THINK_TAGS[0]):

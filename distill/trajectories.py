@@ -31,8 +31,10 @@ def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]
     write_parquet(table, run.path("trajectories", "trajectories.parquet"))
     finished = table.group_by("finish_reason").len().sort("finish_reason")
     reasons = {reason or "unknown": count for reason, count in finished.iter_rows()}
-    tokens = int(table["completion_tokens"].sum() or 0)
-    progress.say(f"  {table.height:,} trajectories, {tokens:,} tokens; finish: " + ", ".join(f"{k} {v:,}" for k, v in reasons.items()))
+    tokens = None if table["completion_tokens"].is_null().all() else int(table["completion_tokens"].sum())
+    length = "tokens unknown" if tokens is None else f"{tokens:,} tokens"
+    finish = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+    progress.say(f"  {table.height:,} trajectories, {length}; finish: {finish}")
     return {"rows": table.height, "completion_tokens": tokens, "finish_reasons": reasons, **facts}
 
 

@@ -28,6 +28,8 @@ class Format(Filter):
     problem, are rejected: whoever splits the student's training text at the tag would split there too. The same
     answer boxed twice is one answer.
 
+    A null ``finish_reason`` is unknown, as in imported rows, and not held against the row.
+
     Score: number of different boxed answers in the response.
     Rejects: truncated (finish_reason length), aborted, not_stopped (any other finish_reason), unclosed_reasoning,
         no_reasoning (absent or empty; also where the prompt opened it and nothing closed it), repeated_think_tags,
@@ -41,13 +43,14 @@ class Format(Filter):
     r"""``boxed`` wants exactly one answer in ``\boxed{}``; ``any`` wants a response that is not empty."""
 
     reads = ("reasoning", "response", "finish_reason")
-    nullable = ("reasoning",)
+    nullable = ("reasoning", "finish_reason")
     examples = (
         ({"reasoning": "6 times 7 is 42", "response": r"\boxed{42}", "finish_reason": "stop"}, "keep"),
         ({"reasoning": "so", "response": r"\boxed{42}, that is, \boxed{42}", "finish_reason": "stop"}, "keep"),
         ({"reasoning": "6 times", "response": "", "finish_reason": "length"}, "truncated"),
         ({"reasoning": "6", "response": "", "finish_reason": "aborted:loop"}, "aborted"),
         ({"reasoning": "6", "response": r"\boxed{4}", "finish_reason": "tool_calls"}, "not_stopped"),
+        ({"reasoning": "6", "response": r"\boxed{4}", "finish_reason": None}, "keep"),
         ({"reasoning": None, "response": r"<think>\boxed{42}", "finish_reason": "stop"}, "unclosed_reasoning"),
         ({"reasoning": None, "response": r"\boxed{42}", "finish_reason": "stop"}, "no_reasoning"),
         ({"reasoning": "\n\n", "response": r"\boxed{42}", "finish_reason": "stop"}, "no_reasoning"),
@@ -62,7 +65,7 @@ class Format(Filter):
 
     def judge(self) -> pl.Expr:
         """Look at how generation ended, then at the tags, then at the answer."""
-        reasoning, response, finish = text("reasoning").fill_null(""), text("response"), text("finish_reason")
+        reasoning, response, finish = text("reasoning").fill_null(""), text("response"), text("finish_reason").fill_null("stop")
         no_reasoning = reasoning.str.strip_chars() == ""
         boxes = response.str.extract_all(BOX).list.eval(pl.element().str.replace_all(r"\s", "")).list.unique()
         answers = boxes.list.len()

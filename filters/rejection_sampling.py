@@ -7,6 +7,10 @@ import polars as pl
 from pydantic import PositiveInt
 
 from filters import Filter, verdict_where
+from filters._text import whole_text
+
+
+_ROW = {"completion_tokens": None, "reasoning": None, "response": "4"}
 
 
 class RejectionSampling(Filter):
@@ -23,24 +27,28 @@ class RejectionSampling(Filter):
     keep: PositiveInt = 1
     """Trajectories kept of each problem."""
     by: Literal["shortest", "longest", "first", "random"] = "shortest"
-    """The policy: fewest or most completion tokens, lowest sample number, or a seeded hash."""
+    """The policy: fewest or most completion tokens (characters where tokens are unknown or equal), lowest sample
+    number, or a seeded hash."""
     seed: int = 0
     """Changes the choice of ``random``."""
 
-    reads = ("problem_id", "sample", "completion_tokens")
+    reads = ("problem_id", "sample", "completion_tokens", "reasoning", "response")
+    nullable = ("completion_tokens", "reasoning")
     scope = "problem"
     examples = (
-        ({"problem_id": "a", "sample": 0, "completion_tokens": 900}, "surplus"),
-        ({"problem_id": "a", "sample": 2, "completion_tokens": 300}, "surplus"),
-        ({"problem_id": "a", "sample": 1, "completion_tokens": 300}, "keep"),
-        ({"problem_id": "b", "sample": 5, "completion_tokens": 900}, "keep"),
-        ({"problem_id": "b", "sample": 6, "completion_tokens": None}, "missing_input"),
+        ({**_ROW, "problem_id": "a", "sample": 0, "completion_tokens": 900}, "surplus"),
+        ({**_ROW, "problem_id": "a", "sample": 2, "completion_tokens": 300}, "surplus"),
+        ({**_ROW, "problem_id": "a", "sample": 1, "completion_tokens": 300}, "keep"),
+        ({**_ROW, "problem_id": "b", "sample": 5, "completion_tokens": 900}, "keep"),
+        ({**_ROW, "problem_id": "c", "sample": 0, "reasoning": "long winded"}, "surplus"),
+        ({**_ROW, "problem_id": "c", "sample": 1}, "keep"),
+        ({**_ROW, "problem_id": "d", "sample": None}, "missing_input"),
     )
 
     def judge(self) -> pl.Expr:
         """Rank the samples of each problem and reject what lies behind the first ``keep``."""
-        readable = pl.all_horizontal(pl.col(self.reads).is_not_null())
-        order = pl.struct(self._key().alias("key"), sample=pl.col("sample"))
+        readable = pl.all_horizontal(pl.col("problem_id", "sample", "response").is_not_null())
+        order = pl.struct(*self._keys(), sample=pl.col("sample"))
         rank = order.rank("ordinal").over("problem_id", readable).cast(pl.Int64) - 1
         rivals = readable.sum().over("problem_id")
         return verdict_where(
@@ -49,11 +57,15 @@ class RejectionSampling(Filter):
             evidence=pl.format("{}: {} of {}", pl.lit(self.by), rank + 1, rivals),
         )
 
-    def _key(self) -> pl.Expr:
-        tokens = pl.col("completion_tokens").cast(pl.Int64)
+    def _keys(self) -> list[pl.Expr]:
         if self.by == "random":
-            return pl.struct("problem_id", "sample").map_batches(self._draw, return_dtype=pl.UInt64)
-        return {"shortest": tokens, "longest": -tokens, "first": pl.lit(0)}[self.by]
+            return [pl.struct("problem_id", "sample").map_batches(self._draw, return_dtype=pl.UInt64).alias("drawn")]
+        if self.by == "first":
+            return []
+        sign = 1 if self.by == "shortest" else -1
+        tokens = pl.col("completion_tokens").cast(pl.Int64)
+        characters = whole_text().str.len_chars().cast(pl.Int64)
+        return [(sign * tokens).alias("tokens"), (sign * characters).alias("characters")]
 
     def _draw(self, keys: pl.Series) -> pl.Series:
         texts = (f"{self.seed}/{key['problem_id']}/{key['sample']}" for key in keys)

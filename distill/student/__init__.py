@@ -10,7 +10,7 @@ from typing import Any
 
 from distill import hub, scratch
 from distill.chat import join_completion, user_message
-from distill.progress import Progress
+from distill.progress import Progress, quiet_transformers
 from distill.recipe import Arm, Student
 from distill.store import Run, digest, write_text
 from distill.student.train import train
@@ -69,6 +69,7 @@ def _base(run: Run, section: Student, arm: Arm) -> tuple[str, str]:
     made_from = digest([shape, section.seed, (run.manifest("trajectories") or {}).get("digest")])
     folder = run.path("bases", f"{shape.architecture}-{made_from[:8]}")
     if not (folder / "config.json").is_file():
+        quiet_transformers()
         draft = folder.with_name(f".{folder.name}.draft")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill import hub
-from distill.progress import Advance, Progress
+from distill.progress import Advance, Progress, quiet_transformers
 from distill.recipe import Arm, Student
 from distill.store import write_text
-from distill.student.rows import UNTRAINED, RowError, prepare_rows
+from distill.student.rows import UNTRAINED, RowError, batch_order, prepare_rows
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -40,6 +40,7 @@ def train(
     from transformers.trainer_utils import get_last_checkpoint
     from trl import SFTTrainer
 
+    quiet_transformers()
     tokenizer = AutoTokenizer.from_pretrained(base, revision=arm.revision or "main")
     model = AutoModelForCausalLM.from_pretrained(base, revision=arm.revision or "main", dtype=_dtype(settings))
     _end_turns(model, tokenizer, arm.end_token)
@@ -49,9 +50,12 @@ def train(
     count = len(rows.input_ids)
     steps = settings.steps or math.ceil(count / settings.batch_rows * settings.epochs)
     checkpoints = _checkpoints(out, key)
+    order = batch_order(
+        [len(ids) for ids in rows.input_ids], batch_rows=settings.batch_rows, steps=steps, seed=settings.seed
+    )
     table = hub.dataset_from_rows(
         [{"input_ids": ids, "labels": labels} for ids, labels in zip(rows.input_ids, rows.labels, strict=True)]
-    )
+    ).select(order)
     optimizer = {"optimizers": (_muon(model, settings), None)} if settings.optimizer == "muon" else {}
     start = time.monotonic()
     with progress.task(f"training {name}", steps) as advance:
@@ -132,11 +136,12 @@ def _arguments(settings: Student, steps: int, checkpoints: Path) -> "SFTConfig":
         gradient_accumulation_steps=max(1, settings.batch_rows // (rows * devices)),
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
         warmup_steps=math.ceil(settings.warmup_share * steps),
         bf16=settings.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
         gradient_checkpointing=settings.gradient_checkpointing,
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="sequential",
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
         save_strategy="steps",
