@@ -1,8 +1,8 @@
 """An append-only file of finished samples that loses nothing it has acknowledged.
 
-One line a row: the CRC-32 of the JSON, a space, the JSON. Rows are written in groups and acknowledged after fdatasync, at
-most `FLUSH_S` after they arrived. A torn last line (kill -9, full disk) is cut off when the file is opened; a line damaged
-elsewhere is left in place, skipped and counted, so its sample is asked again.
+One line a row: the CRC-32 of the JSON, a space, the JSON. Rows are written in groups and acknowledged after fdatasync.
+A torn last line (kill -9, full disk) is cut off when the file is opened; a line damaged elsewhere is left in place,
+skipped and counted, so its sample is asked again.
 
 Does not know what a row means, nor which rows are still wanted; that one process writes at a time is the run's lock.
 """
@@ -65,7 +65,9 @@ class Journal:
             os.fdatasync(self._file.fileno())
         except OSError as error:
             os.ftruncate(self._file.fileno(), end)
-            raise JournalError(f"{self.path}: {error.strerror}; nothing acknowledged is lost, make room and run again") from error
+            raise JournalError(
+                f"{self.path}: {error.strerror}; nothing acknowledged is lost, make room and run again"
+            ) from error
         self._pending = []
 
     def rows(self) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,8 @@
 Does not judge whether a problem is good or its gold is right.
 """
 
+from typing import Any
+
 import polars as pl
 
 from distill import arithmetic, hub
@@ -13,14 +15,11 @@ from distill.store import Run, RunError, text_digest, write_parquet
 from filters import extract_answer
 
 
-def make(run: Run, progress: Progress) -> dict[str, object]:
+def make(run: Run, progress: Progress) -> dict[str, Any]:
     """Write `problems.parquet`: every distinct problem once, each on one side of the split."""
     section = run.recipe.problems
     assert section is not None
-    if section.arithmetic:
-        table, provenance = _generated(section.arithmetic, section.held_out), {"generator": "arithmetic"}
-    else:
-        table, provenance = _read(section)
+    table, provenance = _generated(section.arithmetic, section.held_out) if section.arithmetic else _read(section)
     table = check(table, PROBLEM, what="problems", key=("problem_id",))
     _check_disjoint(table)
     write_parquet(table, run.path("problems.parquet"))
@@ -31,22 +30,20 @@ def make(run: Run, progress: Progress) -> dict[str, object]:
     return {**counts, "source": provenance}
 
 
-def _generated(section: Arithmetic, held_out: int) -> pl.DataFrame:
+def _generated(section: Arithmetic, held_out: int) -> tuple[pl.DataFrame, dict[str, Any]]:
     parts = [
         _frame(arithmetic.generate(count, steps=section.steps, seed=section.seed, held_out=split == "held_out"), split)
         for split, count in (("train", section.count), ("held_out", held_out))
     ]
-    return pl.concat(parts)
+    return pl.concat(parts), {"generator": "arithmetic"}
 
 
 def _frame(pairs: list[tuple[str, str]], split: str) -> pl.DataFrame:
-    rows = [
-        (text_digest(problem), problem, answer, "math", "distill/arithmetic", split) for problem, answer in pairs
-    ]
+    rows = [(text_digest(problem), problem, answer, "math", "distill/arithmetic", split) for problem, answer in pairs]
     return pl.DataFrame(rows, schema=PROBLEM, orient="row")
 
 
-def _read(section: Problems) -> tuple[pl.DataFrame, dict[str, object]]:
+def _read(section: Problems) -> tuple[pl.DataFrame, dict[str, Any]]:
     table, provenance = hub.read_table(section, "problems")
     if "problem" not in table.columns:
         raise RunError(
@@ -63,7 +60,9 @@ def _read(section: Problems) -> tuple[pl.DataFrame, dict[str, object]]:
     missing = [value.alias(name) for name, value in defaults.items() if name not in table.columns]
     table = table.with_columns(text, *missing).unique("problem", keep="first", maintain_order=True)
     if table.height <= section.held_out:
-        raise RunError(f"problems: {table.height} distinct problems, of which held_out: {section.held_out} leaves none to sample")
+        raise RunError(
+            f"problems: {table.height} distinct problems, of which held_out: {section.held_out} leaves none to sample"
+        )
     table = table.select(pl.col(name).cast(pl.String) for name in PROBLEM if name != "split")
     if section.extract_reference:
         table = table.with_columns(pl.col("reference_answer").map_elements(extract_answer, return_dtype=pl.String))
@@ -79,4 +78,6 @@ def _split(table: pl.DataFrame, held_out: int) -> pl.DataFrame:
 def _check_disjoint(table: pl.DataFrame) -> None:
     shared = table.group_by("problem").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
     if not shared.is_empty():
-        raise RunError(f"problems: {shared.height} texts are both in train and held_out, the first is {shared['problem'][0]!r}")
+        raise RunError(
+            f"problems: {shared.height} texts are both in train and held_out, the first is {shared['problem'][0]!r}"
+        )

@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 
 Advance = Callable[[int, str], None]
@@ -44,7 +51,9 @@ class Silent:
 class Lines:
     """Plain lines for a log file: one when work begins, one a minute, one when it ends."""
 
-    def __init__(self, write: Callable[[str], None], *, every_s: float = 60, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self, write: Callable[[str], None], *, every_s: float = 60, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.write, self.every_s, self.clock = write, every_s, clock
 
     def say(self, line: str) -> None:
@@ -73,7 +82,7 @@ class Lines:
 class Terminal:
     """Bars with an ETA on a terminal."""
 
-    def __init__(self, console: Console):
+    def __init__(self, console: Console) -> None:
         self.console = console
 
     def say(self, line: str) -> None:
@@ -94,7 +103,11 @@ class Terminal:
         )
         with Bars(*columns, console=self.console) as bars:
             bar = bars.add_task(name, total=total, completed=done, note="")
-            yield lambda units, note="": bars.update(bar, advance=units, note=note)
+
+            def advance(units: int, note: str = "") -> None:
+                bars.update(bar, advance=units, note=note)
+
+            yield advance
 
 
 def duration(seconds: float) -> str:

@@ -35,7 +35,7 @@ Place = tuple[str | int, ...]
 """Keys and list positions from the root of a recipe to a value."""
 
 
-class Misfits(ValueError):
+class MisfitError(ValueError):
     """Sections that are right by themselves do not fit together: what is wrong at which place."""
 
     def __init__(self, problems: list[tuple[Place, str]]) -> None:
@@ -323,6 +323,9 @@ class Student(Section):
 class Report(Generation):
     """What the students have learned, on the held-out problems, judged by the recipe's own verifier."""
 
+    bases: bool = True
+    """Also measure what the students started from."""
+
 
 class Recipe(Section):
     """Sections in the order in which they run; a run ends where the recipe does."""
@@ -339,7 +342,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _coherent(self) -> Self:
         if misfits := list(_misfits(self)):
-            raise Misfits(misfits)
+            raise MisfitError(misfits)
         return self
 
     @property

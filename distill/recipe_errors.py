@@ -8,7 +8,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 import filters
-from distill.recipe import Misfits, Place
+from distill.recipe import MisfitError, Place
+
 
 def explain(error: ValidationError, base: Place, values: Any, model: type[BaseModel]) -> Iterator[tuple[Place, str]]:
     """Place and message of everything that is wrong. `values` is what `model` was made from, found at place `base`."""
@@ -18,7 +19,7 @@ def explain(error: ValidationError, base: Place, values: Any, model: type[BaseMo
         cause = detail.get("ctx", {}).get("error")
         if isinstance(cause, filters.FilterError):
             yield from _filter_problems(cause, path, values, loc)
-        elif isinstance(cause, Misfits):
+        elif isinstance(cause, MisfitError):
             yield from ((base + place, message) for place, message in cause.problems)
         else:
             yield path, _message(detail, model, loc)

@@ -1,4 +1,4 @@
-"""Reads a recipe from YAML, or says everything that is wrong with it: file:line:col, dotted path, found, expected, cure.
+"""Reads a recipe from YAML, or says all that is wrong with it: file:line:col, dotted path, found, expected, cure.
 
 Only the part of YAML that means the same to everybody is accepted: no aliases, tags, duplicate keys, or words and
 numbers that YAML 1.1 reads as something else than a person does.
@@ -53,6 +53,7 @@ class Source:
         return self.marks.get(path, f"{self.file}:1:1")
 
     def blame(self, path: Place, message: str) -> None:
+        """Add a problem with the value at `path`."""
         self.problems.append(Problem(self.where(path), dotted(path), message))
 
 
@@ -85,7 +86,9 @@ def _read(path: Path) -> Source:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}. Give the path of a recipe's YAML file.") from None
+        raise RecipeError(
+            f"{path}: cannot read the recipe: {error.strerror}. Give the path of a recipe's YAML file."
+        ) from None
     if len(text) > MAX_BYTES:
         raise RecipeError(f"{path}: {len(text)} bytes; a recipe has at most {MAX_BYTES}")
     try:
@@ -132,7 +135,10 @@ def _mapping(node: yaml.MappingNode, path: Place, source: Source, seen: set[int]
 _TRAPS = (
     (r"(?i)y|n|yes|no|on|off", "YAML reads {0} as true or false; write true or false, or quote it"),
     (r"[-+]?\d+(\.\d*)?[eE]\d+|[-+]?\d+[eE][-+]?\d+", "YAML reads {0} as text; write {1}"),
-    (r"[-+]?0\d+|[-+]?0[xXbBoO]\w+|[-+]?\d[\d_]*_[\d_.]*", "{0} is not a plain decimal number; write it in digits, or quote it"),
+    (
+        r"[-+]?0\d+|[-+]?0[xXbBoO]\w+|[-+]?\d[\d_]*_[\d_.]*",
+        "{0} is not a plain decimal number; write it in digits, or quote it",
+    ),
     (r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?", "YAML reads {0} as a number to the base 60; quote it"),
     (r"\d{4}-\d\d?-\d\d?([Tt ].*)?", "YAML reads {0} as a date; quote it"),
 )
@@ -194,7 +200,7 @@ def _override(source: Source, override: str) -> None:
     source.problems = [problem for problem in source.problems if problem.path != dotted(here)]
     inner = Source(place, None, {}, source.problems)
     parent[keys[-1]] = None if node is None else _value(node, here, inner, set())
-    source.marks |= {mark: place for mark in [*inner.marks, here]}
+    source.marks |= dict.fromkeys([*inner.marks, here], place)
 
 
 def _entry(parent: Any, path: Place, key: str) -> tuple[Any, Place]:
@@ -289,7 +295,7 @@ def _check_teacher(source: Source, trajectories: Trajectories, taught: tuple[Pat
         source.blame(path, "a recipe cannot be its own teacher")
         return
     try:
-        arms = list((student := load_recipe(name, taught=taught).student) and student.arms or ())
+        arms = list(((student := load_recipe(name, taught=taught).student) and student.arms) or ())
     except RecipeError as error:
         source.problems.append(Problem(source.where(path), dotted(path), f"that recipe is wrong:\n{error}"))
         return

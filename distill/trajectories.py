@@ -38,7 +38,9 @@ def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]
     return {"rows": table.height, "completion_tokens": tokens, "finish_reasons": reasons, **facts}
 
 
-def _sampled(run: Run, section: Trajectories, progress: Progress, teacher: str | None) -> tuple[pl.DataFrame, dict[str, Any]]:
+def _sampled(
+    run: Run, section: Trajectories, progress: Progress, teacher: str | None
+) -> tuple[pl.DataFrame, dict[str, Any]]:
     problems = run.problems("train")
     with _open(section, teacher, progress) as engine:
         completions = sample(engine, problems, section, run.path("trajectories"), name="sampling", progress=progress)
@@ -63,7 +65,13 @@ def _open(section: Trajectories, teacher: str | None, progress: Progress) -> Eng
         version = f"{file_digest(Path(arithmetic.__file__))}, mistake_share {program.mistake_share}"
         return ScriptedEngine(answer, name=program.program, version=version)
     assert teacher is not None
-    return open_engine(section.engine, teacher, revision=section.revision, args=section.engine_args, say=lambda line: progress.say("  " + line))
+    return open_engine(
+        section.engine,
+        teacher,
+        revision=section.revision,
+        args=section.engine_args,
+        say=lambda line: progress.say("  " + line),
+    )
 
 
 def _split_texts(texts: pl.Series) -> pl.DataFrame:
@@ -102,4 +110,6 @@ def _imported(section: Import) -> tuple[pl.DataFrame, dict[str, Any]]:
         table = table.with_columns(sample=pl.int_range(pl.len()).over("problem_id"))
     table = table.with_columns(samples_drawn=pl.len().over("problem_id"))
     extra = [pl.col("upstream_correct").cast(pl.Boolean)] if "upstream_correct" in table.columns else []
-    return table.select(*(pl.col(name).cast(dtype) for name, dtype in TRAJECTORY.items()), *extra), {"source": provenance}
+    return table.select(*(pl.col(name).cast(dtype) for name, dtype in TRAJECTORY.items()), *extra), {
+        "source": provenance
+    }

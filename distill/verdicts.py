@@ -14,7 +14,8 @@ from filters import Chain, Filter, funnel, kept
 
 def make(run: Run, progress: Progress) -> dict[str, Any]:
     """Write `verdicts/verdicts.parquet` (key and verdict columns), `verdicts/funnel.csv` and, where the import has
-    labels, `verdicts/disagreements.csv`."""
+    labels, `verdicts/disagreements.csv`.
+    """
     chain = Chain(run.recipe.verdicts)
     trajectories = run.trajectories()
     judged = chain.judge(trajectories)
@@ -44,7 +45,9 @@ def _agreement(run: Run, verifier: Filter, judged: pl.DataFrame) -> dict[str, An
     labelled = pl.concat([labelled.filter(pl.col(column).is_not_null()), unseen.select(labelled.columns)])
     verdict = pl.col(column).struct
     labelled = labelled.with_columns(
-        outcome=verdict.field("outcome").cast(pl.String), reason=verdict.field("reason"), evidence=verdict.field("evidence")
+        outcome=verdict.field("outcome").cast(pl.String),
+        reason=verdict.field("reason"),
+        evidence=verdict.field("evidence"),
     )
     decided = labelled.filter(pl.col("outcome") != "abstain")
     agrees = (pl.col("outcome") == "keep") == pl.col("upstream_correct")

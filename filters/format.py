@@ -65,7 +65,11 @@ class Format(Filter):
 
     def judge(self) -> pl.Expr:
         """Look at how generation ended, then at the tags, then at the answer."""
-        reasoning, response, finish = text("reasoning").fill_null(""), text("response"), text("finish_reason").fill_null("stop")
+        reasoning, response, finish = (
+            text("reasoning").fill_null(""),
+            text("response"),
+            text("finish_reason").fill_null("stop"),
+        )
         no_reasoning = reasoning.str.strip_chars() == ""
         boxes = response.str.extract_all(BOX).list.eval(pl.element().str.replace_all(r"\s", "")).list.unique()
         answers = boxes.list.len()

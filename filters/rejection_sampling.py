@@ -9,7 +9,6 @@ from pydantic import PositiveInt
 from filters import Filter, verdict_where
 from filters._text import whole_text
 
-
 _ROW = {"completion_tokens": None, "reasoning": None, "response": "4"}
 
 

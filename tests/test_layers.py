@@ -49,7 +49,9 @@ def test_every_library_of_the_card_is_used_in_its_home(library):
     assert library in {name.partition(".")[0] for name in imported(Path(HOMES[library]))}
 
 
-@pytest.mark.parametrize("statement", ["import filters", "import distill.cli", "import distill.recipe_file, distill.run"])
+@pytest.mark.parametrize(
+    "statement", ["import filters", "import distill.cli", "import distill.recipe_file, distill.run"]
+)
 def test_light_imports_load_nothing_heavy(statement):
     heavy = {"torch", "vllm", "transformers", "trl", "datasets", "sympy", "langdetect", "datasketch", "huggingface_hub"}
     code = f"{statement}; import sys; print(*sorted({heavy!r} & set(sys.modules)))"

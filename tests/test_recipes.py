@@ -86,7 +86,12 @@ def test_every_recipe_loads_and_round_trips(path, tmp_path):
         ("  steps: 2", "  steps: 2.5", "14:3: student.steps", ["whole number", "2.5"]),
         ("  arithmetic: {count: 5, steps: [1, 2]}", "  path: no.jsonl", "2:3: problems.path", ["no such file"]),
         ("  arithmetic: {count: 5, steps: [1, 2]}", "  path: recipes", "2:3: problems.path", ["no such file"]),
-        ("  arithmetic: {count: 5, steps: [1, 2]}\n", "", "1:1: problems", ["exactly one of path, dataset, arithmetic"]),
+        (
+            "  arithmetic: {count: 5, steps: [1, 2]}\n",
+            "",
+            "1:1: problems",
+            ["exactly one of path, dataset, arithmetic"],
+        ),
         ("{count: 5, steps: [1, 2]}", "&a {count: 5}\n  path: *a", "3:3: problems.path", ["alias"]),
         ("apache-2.0", "2026-11-23", "12:3: dataset.license", ["date", "quote"]),
         ("count: 5", "count: 010", "2:16: problems.arithmetic.count", ["plain decimal"]),
@@ -103,7 +108,11 @@ def test_a_wrong_recipe_is_explained(tmp_path, before, after, where, words):
 
 
 def test_all_errors_come_at_once(tmp_path):
-    text = GOOD.replace("held_out: 2", "helt_out: 2").replace("min_tokens: 1", "min_tokens: x").replace("steps: 2", "steps: 1e3")
+    text = (
+        GOOD.replace("held_out: 2", "helt_out: 2")
+        .replace("min_tokens: 1", "min_tokens: x")
+        .replace("steps: 2", "steps: 1e3")
+    )
     assert [line.split(": ")[1] for line in errors(tmp_path, text)] == [
         "student.steps",
         "problems.helt_out",
@@ -138,7 +147,9 @@ def test_a_yaml_alias_bomb_is_refused_quickly(tmp_path):
 
 
 def test_overrides_go_through_the_same_models(tmp_path):
-    recipe = load(tmp_path, GOOD, "verdicts.length.max_tokens=9", "verdicts.format.final_answer=any", "problems.held_out=3")
+    recipe = load(
+        tmp_path, GOOD, "verdicts.length.max_tokens=9", "verdicts.format.final_answer=any", "problems.held_out=3"
+    )
     assert recipe.verdicts[1].max_tokens == 9
     assert recipe.verdicts[0].final_answer == "any"
     assert recipe.problems.held_out == 3
@@ -178,7 +189,10 @@ def test_an_empty_file_of_problems_is_told(tmp_path, content):
 
 def test_an_empty_parquet_of_trajectories_is_told(tmp_path):
     pl.DataFrame({"problem": []}).write_parquet(tmp_path / "rows.parquet")
-    text = GOOD[GOOD.index("verdicts") : GOOD.index("student")] + f"trajectories:\n  import: {{path: {tmp_path}/rows.parquet}}\n"
+    text = (
+        GOOD[GOOD.index("verdicts") : GOOD.index("student")]
+        + f"trajectories:\n  import: {{path: {tmp_path}/rows.parquet}}\n"
+    )
     [line] = errors(tmp_path, text)
     assert "trajectories.import.path: " in line
     assert "empty" in line

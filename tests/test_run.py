@@ -101,7 +101,7 @@ def test_more_samples_keep_those_that_are_there(recipe):
 
 def test_a_changed_sampling_section_is_an_error_that_keeps_the_samples(recipe):
     made(recipe)
-    with pytest.raises(RunError, match="temperature: was 0.6, is 1.0"):
+    with pytest.raises(RunError, match=r"temperature: was 0\.6, is 1\.0"):
         made(recipe, "trajectories.temperature=1.0")
     assert made(recipe) == ["trajectories"]  # nothing is sampled anew: the manifest is written again
     assert made(recipe) == []
@@ -154,9 +154,10 @@ def test_an_interrupt_leaves_a_run_that_resumes(recipe, monkeypatch):
     def interrupt(run, progress):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(distill.verdicts, "make", interrupt)
-        made(recipe)
+        with pytest.raises(KeyboardInterrupt):
+            made(recipe)
     assert made(recipe) == ["verdicts", "dataset"]
 
 

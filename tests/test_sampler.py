@@ -85,7 +85,11 @@ def test_a_changed_problem_is_asked_anew_and_a_removed_one_is_left_out(tmp_path)
 
 @pytest.mark.parametrize(
     ("update", "field"),
-    [({"temperature": 0.7}, "temperature: was 0.5, is 0.7"), ({"instruction": "Think."}, "instruction"), ({"seed": 1}, "seed")],
+    [
+        ({"temperature": 0.7}, "temperature: was 0.5, is 0.7"),
+        ({"instruction": "Think."}, "instruction"),
+        ({"seed": 1}, "seed"),
+    ],
 )
 def test_changed_settings_in_an_old_folder_are_an_error_that_names_them(tmp_path, update, field):
     before = draw(tmp_path, Counting())

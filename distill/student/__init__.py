@@ -61,7 +61,7 @@ def _chats(run: Run, arm: Arm) -> list[dict[str, Any]]:
 def _base(run: Run, section: Student, arm: Arm) -> tuple[str, str]:
     """Where the base is, and what to call it. One from scratch is built once and shared by the arms that name it.
 
-    Its tokenizer is trained on every trajectory of the run, so that arms that differ in their rows differ in nothing else.
+    Its tokenizer is trained on every trajectory of the run, so that arms with other rows differ in nothing else.
     """
     if isinstance(arm.base, str):
         return arm.base, arm.base

@@ -45,7 +45,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
 def _split(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     apart = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
-    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    output = getattr(model, "get_output_embeddings", lambda: None)()
     apart |= {id(p) for p in output.parameters()} if output is not None else set()
     trained = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.ndim == 2 and id(p) not in apart]

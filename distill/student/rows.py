@@ -12,7 +12,6 @@ import numpy as np
 
 from distill.chat import THINK_CLOSE
 
-
 UNTRAINED = -100
 """The label of a token without loss, as torch's cross entropy has it."""
 
@@ -100,8 +99,9 @@ def _tokenise(prompt: str, whole: str, tokenizer: Any, where: str) -> tuple[list
     if end not in ids[length:]:
         last = tokenizer.convert_ids_to_tokens(ids[-3:])
         raise RowError(
-            f"{where}: the template ends a turn with {last}, but the tokenizer's end token is {tokenizer.eos_token!r}, so "
-            "the student would never learn to stop; name the template's with end_token, such as '<|im_end|>' for Qwen2.5"
+            f"{where}: the template ends a turn with {last}, but the tokenizer's end token is {tokenizer.eos_token!r}, "
+            "so the student would never learn to stop; name the template's as the arm's end_token, for Qwen2.5 bases "
+            "'<|im_end|>'"
         )
     # What the template writes after the end token (a line break in ChatML) is never generated.
     return ids[: len(ids) - ids[::-1].index(end)], length

@@ -93,7 +93,9 @@ def _end_turns(model: Any, tokenizer: Any, end_token: str | None) -> None:
     """Make the end token what both the tokenizer and generation stop at, and never what rows are padded with."""
     if end_token is not None:
         if tokenizer.convert_tokens_to_ids(end_token) in (None, tokenizer.unk_token_id):
-            raise RowError(f"end_token {end_token!r} is not a token of this base; its end token is {tokenizer.eos_token!r}")
+            raise RowError(
+                f"end_token {end_token!r} is not a token of this base; its end token is {tokenizer.eos_token!r}"
+            )
         tokenizer.eos_token = end_token
     stops = model.generation_config.eos_token_id
     stops = stops if isinstance(stops, list) else [] if stops is None else [stops]
@@ -120,7 +122,7 @@ def _arguments(settings: Student, steps: int, checkpoints: Path) -> "SFTConfig":
     devices = max(1, torch.cuda.device_count())
     rows = min(settings.device_batch_rows or settings.batch_rows, settings.batch_rows)
     share = settings.final_learning_rate_share
-    schedule: dict[str, Any] = {
+    schedules: dict[str, dict[str, Any]] = {
         "cosine": {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": share}},
         "linear": {
             "lr_scheduler_type": "polynomial",
@@ -128,7 +130,7 @@ def _arguments(settings: Student, steps: int, checkpoints: Path) -> "SFTConfig":
             "lr_scheduler_kwargs": {"lr_end": settings.learning_rate * min(share, 0.999), "power": 1.0},
         },
         "constant": {"lr_scheduler_type": "constant_with_warmup"},
-    }[settings.schedule]
+    }
     return SFTConfig(
         output_dir=str(checkpoints),
         max_steps=steps,
@@ -152,7 +154,7 @@ def _arguments(settings: Student, steps: int, checkpoints: Path) -> "SFTConfig":
         report_to="none",
         seed=settings.seed,
         dataloader_pin_memory=torch.cuda.is_available(),
-        **schedule,
+        **schedules[settings.schedule],
     )
 
 
