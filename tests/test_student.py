@@ -1,4 +1,4 @@
-"""What a student is trained on is what the row says, end token included; a training that was stopped goes on exactly."""
+"""What a student is trained on is what the row says, end token included; a stopped training goes on exactly."""
 
 import copy
 import json
@@ -74,7 +74,10 @@ OTHER_PROMPT = (
     "{% for m in messages %}{{ m.role }}:{{ m.content }}{{ eos_token }}{% endfor %}"
     "{% if add_generation_prompt %}assistant says:{% endif %}"
 )
-NO_END = "{% for m in messages %}{{ m.role }}:{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+NO_END = (
+    "{% for m in messages %}{{ m.role }}:{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
 
 
 @pytest.mark.parametrize(
