@@ -62,7 +62,7 @@ class Journal:
         try:
             while data:
                 data = data[self._file.write(data) :]
-            os.fdatasync(self._file.fileno())
+            getattr(os, "fdatasync", os.fsync)(self._file.fileno())  # macOS has no fdatasync
         except OSError as error:
             os.ftruncate(self._file.fileno(), end)
             raise JournalError(

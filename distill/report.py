@@ -91,7 +91,7 @@ def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]
     }
     write_text(run.path("report", "report.json"), json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     write_text(run.path("report", "report.html"), render_report(data))
-    return {"pass@1": {score.entrant.name: score.row()["pass@1"]["value"] for score in scores}}
+    return {"k": section.samples_per_problem, "models": data["models"]}
 
 
 def _entrants(run: Run, section: Report, teacher: str | None) -> Iterator[Entrant]:
@@ -121,12 +121,23 @@ def _score(run: Run, entrant: Entrant, progress: Progress) -> Score:
         folder = run.path("report", "samples", f"{entrant.kind}-{key}-{digest(section)[:8]}")
         samples = sample(engine, held_out, section, folder, name=entrant.name, progress=progress)
     table = metrics.per_problem(_graded(samples, held_out, verifier))
-    return Score(
+    score = Score(
         entrant,
         table,
         mean_tokens=float(samples.select(pl.col("completion_tokens").mean()).item() or 0),
         truncated_share=float(samples.select((pl.col("finish_reason") == "length").mean()).item() or 0),
         k=section.samples_per_problem,
+    )
+    progress.say(f"  {describe(score.row(), score.k)}")
+    return score
+
+
+def describe(row: dict[str, Any], k: int) -> str:
+    """A row of the report's table as a line."""
+    one = row["pass@1"]
+    return (
+        f"{row['name']}: pass@1 {one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}], "
+        f"pass@{k} {row['pass@k']['value']:.3f}, majority {row['majority']['value']:.3f}"
     )
 
 

@@ -151,4 +151,10 @@ def _make_teacher(run: Run, progress: Progress) -> Teacher:
     progress.say(f"teacher: the student of {teacher.recipe}")
     make(other, progress)
     arm = teacher.arm or next(iter(other.recipe.student.arms))
+    measured = (other.manifest("report") or {}).get("facts", {"models": []})
+    for row in measured["models"]:
+        if row["name"] == arm:
+            from distill.report import describe
+
+            progress.say(f"teacher on its held-out problems: {describe(row, measured['k'])}")
     return Teacher(str(other.path("student", arm)), (other.manifest("student") or {}).get("digest"))
