@@ -10,7 +10,7 @@ import hashlib
 import random
 import re
 
-MAX_VALUE = 999
+MAX_VALUE = 99
 """Every value on the way to an answer lies in 0..MAX_VALUE."""
 
 MULTIPLIERS = (2, 3, 4, 5)
@@ -73,7 +73,7 @@ def solve(problem: str, *, mistake_share: float = 0.08, seed: int = 0) -> str:
             lines += [header, *_slip(columns, rng), "Wait, let me redo this step."]
         lines += [header, *columns, f"So {_pad(result)}"]
         value = result
-    lines.append(f"Check: {len(operations)} steps done, {_pad(value)} is {value}.")
+    lines.append(f"Check: {len(operations)} steps, {_pad(value)}.")
     return "<think>\n" + "\n".join(lines) + f"\n</think>\n\nThe result is \\boxed{{{value}}}."
 
 
@@ -123,7 +123,11 @@ def _operand(verb: str, operand: int) -> str:
 
 
 def _columns(value: int, verb: str, operand: int) -> tuple[list[str], int]:
-    """The written work, one line a digit from the ones up, and the result."""
+    """The written work, one line a digit from the ones up, and the result.
+
+    What is carried or borrowed stands before the digit that is written: a small model learns the digit sooner where it
+    follows from that than where it is a remainder.
+    """
     carry = 0
     lines = []
     for power in range(_DIGITS):
@@ -131,11 +135,11 @@ def _columns(value: int, verb: str, operand: int) -> tuple[list[str], int]:
         other = operand if verb == "multiply by" else operand // 10**power % 10
         if verb == "subtract":
             written, next_carry = (digit - other - carry) % 10, int(digit < other + carry)
-            work = f"{digit}-{other}-{carry}={written} borrow:{next_carry}"
+            work = f"{digit}-{other}-{carry} borrow {next_carry}={written}"
         else:
             total = digit + other + carry if verb == "add" else digit * other + carry
-            written, next_carry = total % 10, total // 10
-            work = f"{digit}{_SIGNS[verb]}{other}+{carry}={written} carry:{next_carry}"
+            next_carry = total // 10
+            work = f"{digit}{_SIGNS[verb]}{other}+{carry}={total:02}"
         lines.append(work)
         carry = next_carry
     return lines, _apply(value, verb, operand)
@@ -144,6 +148,5 @@ def _columns(value: int, verb: str, operand: int) -> tuple[list[str], int]:
 def _slip(columns: list[str], rng: random.Random) -> list[str]:
     """The work up to and including one column whose written digit is wrong."""
     at = rng.randrange(len(columns))
-    before, written, after = re.split(r"=(\d)", columns[at])
-    wrong = (int(written) + rng.randint(1, 9)) % 10
-    return [*columns[:at], f"{before}={wrong}{after}"]
+    right, written = columns[at][:-1], columns[at][-1]
+    return [*columns[:at], f"{right}{(int(written) + rng.randint(1, 9)) % 10}"]
