@@ -85,6 +85,7 @@ def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]
         "models": [score.row() for score in scores],
         "comparisons": list(_comparisons(scores)),
         "funnel": _funnel(run),
+        "tokens": _tokens(run),
         "stages": _stages(run),
         "examples": list(_examples(run)),
         "recipe": run.recipe.model_dump(mode="json", by_alias=True, exclude_none=True),
@@ -194,6 +195,12 @@ def _compare(a: Score, b: Score, what: str) -> dict[str, Any]:
 
 def _funnel(run: Run) -> list[dict[str, Any]]:
     return pl.read_csv(run.path("verdicts", "funnel.csv"), schema_overrides={"reason": pl.String}).to_dicts()
+
+
+def _tokens(run: Run) -> dict[str, Any] | None:
+    stats = run.path("dataset", "stats.json")
+    tokens: dict[str, Any] | None = json.loads(stats.read_text())["tokens"] if stats.is_file() else None
+    return tokens
 
 
 def _stages(run: Run) -> list[dict[str, Any]]:
