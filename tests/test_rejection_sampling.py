@@ -10,6 +10,8 @@ ROWS = pl.DataFrame(
         "problem_id": ["a", "a", "a", "b", "b"],
         "sample": [3, 1, 2, 0, 1],
         "completion_tokens": [10, 30, 10, 5, 4],
+        "reasoning": ["same length"] * 5,
+        "response": ["\\boxed{4}"] * 5,
     }
 )
 
@@ -36,7 +38,8 @@ def test_keep_more_than_there_are():
 
 
 def test_random_depends_on_the_seed_and_on_nothing_else():
-    many = pl.DataFrame({"problem_id": ["a"] * 50, "sample": range(50), "completion_tokens": [1] * 50})
+    columns = {"problem_id": ["a"] * 50, "sample": range(50), "completion_tokens": [1] * 50}
+    many = pl.DataFrame(columns).with_columns(reasoning=pl.lit("so"), response=pl.lit("4"))
     choice = kept(many, by="random", keep=5)
     assert sorted(kept(many.reverse(), by="random", keep=5)) == choice
     assert kept(many, by="random", keep=5, seed=1) != choice
@@ -45,3 +48,10 @@ def test_random_depends_on_the_seed_and_on_nothing_else():
 def test_evidence_records_the_policy():
     verdicts = ROWS.select(RejectionSampling().verdict()).to_series()
     assert verdicts[2]["evidence"] == "shortest: 1 of 3"
+
+
+@pytest.mark.parametrize(("by", "expected"), [("shortest", [("a", 2), ("b", 1)]), ("longest", [("a", 1), ("b", 0)])])
+def test_characters_stand_in_where_tokens_are_unknown(by, expected):
+    texts = pl.Series([" " * tokens + "x" for tokens in ROWS["completion_tokens"]])
+    unknown = ROWS.with_columns(completion_tokens=pl.lit(None, pl.Int32), reasoning=texts)
+    assert kept(unknown, by=by) == expected
