@@ -6,12 +6,13 @@
 import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from distill import hub, scratch
 from distill.chat import join_completion, user_message
 from distill.progress import Progress, quiet_transformers
-from distill.recipe import Arm, Student
+from distill.recipe import Arm, Scratch, Student
 from distill.store import Run, digest, write_text
 from distill.student.train import train
 from filters import through
@@ -28,16 +29,18 @@ def _make_arm(run: Run, section: Student, name: str, arm: Arm, progress: Progres
     folder = run.path("student", name)
     settings = section.model_dump(mode="json", exclude={"arms", "save_steps"})
     rows_from = run.manifest("dataset" if arm.rows == "kept" else "verdicts") or {}
-    key = digest([settings, arm, rows_from.get("digest"), (run.manifest("trajectories") or {}).get("digest")])
+    base, base_name = _base(run, section, arm)
+    key = digest([settings, arm, base.name if isinstance(base, Path) else base, rows_from.get("digest")])
     finished = folder / "made.json"
     if finished.is_file() and (made := json.loads(finished.read_text()))["key"] == key:
         progress.say(f"  {name}: up to date")
         return dict(made)
     finished.unlink(missing_ok=True)
-    base, base_name = _base(run, section, arm)
+    if isinstance(arm.base, Scratch):
+        _build(run, section, arm.base, Path(base))
     rows = _chats(run, arm)
-    facts = train(rows, name=name, key=key, base=base, arm=arm, settings=section, out=folder, progress=progress)
-    made = {"key": key, "base": base, "base_name": base_name, **facts}
+    facts = train(rows, name=name, key=key, base=str(base), arm=arm, settings=section, out=folder, progress=progress)
+    made = {"key": key, "base": str(base), "base_name": base_name, **facts}
     write_text(finished, json.dumps(made, indent=2) + "\n")
     return made
 
@@ -58,24 +61,27 @@ def _chats(run: Run, arm: Arm) -> list[dict[str, Any]]:
     ]
 
 
-def _base(run: Run, section: Student, arm: Arm) -> tuple[str, str]:
-    """Where the base is, and what to call it. One from scratch is built once and shared by the arms that name it.
+def _base(run: Run, section: Student, arm: Arm) -> tuple[str | Path, str]:
+    """Where the base is, and what to call it. One from scratch is shared by the arms that name it."""
+    if isinstance(arm.base, str):
+        return arm.base, arm.base
+    made_from = digest([arm.base, section.seed, (run.manifest("trajectories") or {}).get("digest")])
+    return run.path("bases", f"{arm.base.architecture}-{made_from[:8]}"), arm.base.architecture
+
+
+def _build(run: Run, section: Student, shape: Scratch, folder: Path) -> None:
+    """Make a base from scratch, whole or not at all.
 
     Its tokenizer is trained on every trajectory of the run, so that arms with other rows differ in nothing else.
     """
-    if isinstance(arm.base, str):
-        return arm.base, arm.base
-    shape = arm.base
-    made_from = digest([shape, section.seed, (run.manifest("trajectories") or {}).get("digest")])
-    folder = run.path("bases", f"{shape.architecture}-{made_from[:8]}")
-    if not (folder / "config.json").is_file():
-        quiet_transformers()
-        draft = folder.with_name(f".{folder.name}.draft")
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        scratch.build(draft, texts=_texts(run), seed=section.seed, **shape.model_dump())
-        draft.rename(folder)
-    return str(folder), shape.architecture
+    if (folder / "config.json").is_file():
+        return
+    quiet_transformers()
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    scratch.build(draft, texts=_texts(run), seed=section.seed, **shape.model_dump())
+    draft.rename(folder)
 
 
 def _texts(run: Run) -> Iterator[str]:
