@@ -83,9 +83,8 @@ def _make(recipe: Path, overrides: list[str] | None, name: str | None, runs: Pat
         from distill.run import make, open_run
 
         opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()))
-        progress = _progress()
-        make(opened, progress, until=until)
-        _show(opened, progress, until)
+        make(opened, _progress(), until=until)
+        _show(opened, until)
 
     _guard(made)
 
@@ -101,7 +100,7 @@ def _progress() -> "Progress":
     return Lines(lambda line: print(line, flush=True))
 
 
-def _show(opened: "Run", progress: "Progress", until: str | None) -> None:
+def _show(opened: "Run", until: str | None) -> None:
     from rich.console import Console
 
     from distill.summary import summaries

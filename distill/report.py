@@ -5,6 +5,7 @@ which differences are larger than chance.
 """
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from distill.progress import Progress
 from distill.recipe import Report
 from distill.report_page import render_report
 from distill.sampler import sample
-from distill.store import Run, digest, write_text
+from distill.store import Run, RunError, digest, write_text
 from filters import Filter, canonical_answer, extract_answer
 
 EXAMPLES = 3
@@ -56,16 +57,22 @@ class Score:
 
     def row(self) -> dict[str, Any]:
         """The row of the report's table."""
-        decided = self.problems.filter(pl.col("samples") >= self.k)
-        at_k = metrics.pass_at_k(decided["samples"], decided["correct"], self.k)
         rated = self.problems.drop_nulls("pass_rate")
+        if rated.is_empty():
+            raise RunError(
+                f"{self.entrant.name}: the verifier could not decide a single answer, so there is nothing to report; "
+                "do the held-out problems have reference answers?"
+            )
+        whole = rated.filter(pl.col("samples") >= self.k)
+        at_k = metrics.pass_at_k(whole["samples"], whole["correct"], self.k)
         return {
             "name": self.entrant.name,
             "kind": self.entrant.kind,
             "rows": self.entrant.rows,
             "trained_on": self.entrant.trained_on,
             "pass@1": metrics.mean_score(rated["pass_rate"])._asdict(),
-            "pass@k": metrics.mean_score(at_k)._asdict(),
+            # Null where no problem had all its samples decided.
+            "pass@k": metrics.mean_score(at_k)._asdict() if at_k.size else None,
             "majority": metrics.mean_score(rated["majority"])._asdict(),
             "mean_tokens": self.mean_tokens,
             "truncated_share": self.truncated_share,
@@ -138,7 +145,8 @@ def describe(row: dict[str, Any], k: int) -> str:
     one = row["pass@1"]
     return (
         f"{row['name']}: pass@1 {one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}], "
-        f"pass@{k} {row['pass@k']['value']:.3f}, majority {row['majority']['value']:.3f}"
+        f"pass@{k} {row['pass@k']['value'] if row['pass@k'] else math.nan:.3f}, "
+        f"majority {row['majority']['value']:.3f}"
     )
 
 

@@ -16,7 +16,7 @@ from distill import __version__
 from distill.progress import Progress, duration
 from distill.recipe import Recipe, RecipeStudent
 from distill.recipe_file import load_recipe
-from distill.store import Run, digest, file_digest, versions
+from distill.store import Run, RunError, digest, file_digest, versions
 
 PACKAGES = (
     "polars",
@@ -64,8 +64,11 @@ def open_run(recipe_path: str | Path, *, runs: Path, name: str | None = None, ov
 
 def make(run: Run, progress: Progress, *, until: str | None = None) -> None:
     """Make every artifact that is missing or out of date, up to and including stage `until`; the teacher's first."""
-    teacher = _make_teacher(run, progress)
     stages = [stage for stage in STAGES if getattr(run.recipe, stage.name) is not None]
+    if until is not None and until not in [stage.name for stage in stages]:
+        has = ", ".join(stage.name for stage in stages)
+        raise RunError(f"the recipe of {run.name} has no section {until}; it has {has}")
+    teacher = _make_teacher(run, progress)
     with run.lock():
         for number, stage in enumerate(stages, 1):
             _make_stage(run, stage, f"[{number}/{len(stages)}] {stage.name}", progress, teacher)

@@ -99,7 +99,7 @@ def _scores(data: dict[str, Any]) -> Table:
             "" if model["rows"] is None else f"{model['rows']:,}",
             f"{one['value']:.3f}",
             f"{one['low']:.3f} - {one['high']:.3f}",
-            f"{model['pass@k']['value']:.3f}",
+            f"{model['pass@k']['value']:.3f}" if model["pass@k"] else "",
             f"{model['majority']['value']:.3f}",
             f"{model['mean_tokens']:.0f}",
         )
