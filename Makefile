@@ -35,7 +35,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  || $(BIN)/pip install -q 'torch==2.13.0'
 	$(BIN)/pip install -q uv 2>/dev/null && VIRTUAL_ENV=.venv $(BIN)/uv pip install -q --no-deps -r .venv/rest.txt \
 	  || $(BIN)/pip install -q --no-deps -r .venv/rest.txt
-	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	# The plain kind of editable installation: the other one adds an import hook that every command pays for.
+	$(BIN)/pip install -q --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $(INSTALLED)
 
 # Names and versions only, for every Python and platform the project supports.

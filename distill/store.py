@@ -23,6 +23,7 @@ from distill.recipe import Recipe
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 KEY = ("problem_id", "sample")
+"""What names a trajectory."""
 
 
 class RunError(RuntimeError):

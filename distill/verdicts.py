@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 
 from distill.progress import Progress
+from distill.schema import TRAJECTORY, check
 from distill.store import KEY, Run, write_parquet, write_text
-from filters import Chain, Filter, funnel, kept
+from filters import VERDICT, Chain, Filter, funnel, kept
 
 
 def make(run: Run, progress: Progress) -> dict[str, Any]:
@@ -21,7 +22,8 @@ def make(run: Run, progress: Progress) -> dict[str, Any]:
     judged = chain.judge(trajectories)
     columns = [filter.column() for filter in chain.filters]
     table = funnel(judged)
-    write_parquet(judged.select(*KEY, *columns), run.path("verdicts", "verdicts.parquet"))
+    verdicts = check(judged.select(*KEY, *columns), verdict_schema(columns), what="verdicts", key=KEY)
+    write_parquet(verdicts, run.path("verdicts", "verdicts.parquet"))
     write_text(run.path("verdicts", "funnel.csv"), table.write_csv())
     survivors = kept(judged)
     facts: dict[str, Any] = {
@@ -32,9 +34,15 @@ def make(run: Run, progress: Progress) -> dict[str, Any]:
         "problems_kept": survivors["problem_id"].n_unique(),
         "filters": [filter.provenance() for filter in chain.filters],
     }
-    if "upstream_correct" in trajectories.columns and run.recipe.verifier:
+    labels = trajectories.get_column("upstream_correct", default=None)
+    if run.recipe.verifier and labels is not None and labels.is_not_null().any():
         facts["agreement"] = _agreement(run, run.recipe.verifier, judged)
     return facts
+
+
+def verdict_schema(columns: list[str]) -> pl.Schema:
+    """The key of a trajectory and one verdict column per filter; a null verdict means that the row never got there."""
+    return pl.Schema([*((name, TRAJECTORY[name]) for name in KEY), *((column, VERDICT) for column in columns)])
 
 
 def _agreement(run: Run, verifier: Filter, judged: pl.DataFrame) -> dict[str, Any]:
