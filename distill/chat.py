@@ -6,6 +6,8 @@ Does not judge: malformed tags stay in the text, where the `format` filter finds
 import re
 from typing import Any
 
+import polars as pl
+
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -41,6 +43,12 @@ def split_completion(text: str) -> tuple[str | None, str]:
     if not close:
         return None, text.strip()
     return before.strip().removeprefix(THINK_OPEN).strip(), after.strip()
+
+
+def split_completions(texts: pl.Series) -> pl.DataFrame:
+    """The columns reasoning and response of whole completions, row by row."""
+    pairs = [split_completion(text) for text in texts]
+    return pl.DataFrame(pairs, schema={"reasoning": pl.String, "response": pl.String}, orient="row")
 
 
 def join_completion(reasoning: str | None, response: str) -> str:

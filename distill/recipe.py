@@ -196,6 +196,11 @@ class Trajectories(Generation):
     """Commit, tag or branch of a Hub teacher; the commit it resolves to is recorded."""
     import_: Annotated[Import | None, Field(alias="import")] = None
 
+    @property
+    def asked_instruction(self) -> str:
+        """What followed the problem in the teacher's prompt; empty for an import, of which it is not known."""
+        return "" if self.import_ else self.instruction
+
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         _exactly_one(self, "teacher", "import")

@@ -8,12 +8,13 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 
 from distill import metrics
-from distill.chat import split_completion
+from distill.chat import split_completions
 from distill.engines import open_engine
 from distill.metrics import Estimate
 from distill.progress import Progress
@@ -55,6 +56,7 @@ class Score:
     truncated_share: float
     k: int
 
+    @cached_property
     def row(self) -> dict[str, Any]:
         """The row of the report's table."""
         rated = self.problems.drop_nulls("pass_rate")
@@ -89,7 +91,7 @@ def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]
         "title": run.recipe.dataset.title if run.recipe.dataset and run.recipe.dataset.title else run.name,
         "k": section.samples_per_problem,
         "held_out": run.problems("held_out").height,
-        "models": [score.row() for score in scores],
+        "models": [score.row for score in scores],
         "comparisons": list(_comparisons(scores)),
         "funnel": _funnel(run),
         "tokens": _tokens(run),
@@ -136,7 +138,7 @@ def _score(run: Run, entrant: Entrant, progress: Progress) -> Score:
         truncated_share=float(samples.select((pl.col("finish_reason") == "length").mean()).item() or 0),
         k=section.samples_per_problem,
     )
-    progress.say(f"  {describe(score.row(), score.k)}")
+    progress.say(f"  {describe(score.row, score.k)}")
     return score
 
 
@@ -152,11 +154,11 @@ def describe(row: dict[str, Any], k: int) -> str:
 
 def _graded(samples: pl.DataFrame, held_out: pl.DataFrame, verifier: Filter) -> pl.DataFrame:
     """Samples with `correct` (null where the verifier could not decide) and the canonical `answer`."""
-    texts = [split_completion(text) for text in samples["text"]]
-    answers = [extract_answer(response) for _, response in texts]
+    texts = split_completions(samples["text"])
+    answers = [extract_answer(response) for response in texts["response"]]
     judged = (
         samples.join(held_out, on="problem_id", how="left", maintain_order="left")
-        .with_columns(pl.DataFrame(texts, schema={"reasoning": pl.String, "response": pl.String}, orient="row"))
+        .with_columns(texts)
         .with_columns(verifier.verdict().alias("verdict"))
     )
     outcome = pl.col("verdict").struct.field("outcome").cast(pl.String)

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from distill import arithmetic, hub
-from distill.chat import split_completion
+from distill.chat import split_completions
 from distill.engines import Engine, Request, open_engine
 from distill.engines.scripted import ScriptedEngine
 from distill.progress import Progress
@@ -47,7 +47,7 @@ def _sampled(
         identity: Mapping[str, Any] = engine.identity
     table = completions.join(problems.drop("split"), on="problem_id", how="left", maintain_order="left")
     table = table.with_columns(
-        _split_texts(table["text"]),
+        split_completions(table["text"]),
         samples_drawn=pl.lit(section.samples_per_problem, pl.Int32),
         teacher=pl.lit(f"{identity['model']}@{identity['revision']}"),
     )
@@ -72,11 +72,6 @@ def _open(section: Trajectories, teacher: str | None, progress: Progress) -> Eng
         args=section.engine_args,
         say=lambda line: progress.say("  " + line),
     )
-
-
-def _split_texts(texts: pl.Series) -> pl.DataFrame:
-    pairs = [split_completion(text) for text in texts]
-    return pl.DataFrame(pairs, schema={"reasoning": pl.String, "response": pl.String}, orient="row")
 
 
 # --- import -----------------------------------------------------------------------------------------------------------
@@ -105,7 +100,7 @@ def _imported(section: Import) -> tuple[pl.DataFrame, dict[str, Any]]:
     }
     table = table.with_columns(value.alias(name) for name, value in defaults.items() if name not in table.columns)
     if "reasoning" not in table.columns:
-        table = table.with_columns(_split_texts(table["response"].cast(pl.String).fill_null("")))
+        table = table.with_columns(split_completions(table["response"].cast(pl.String).fill_null("")))
     if "sample" not in table.columns:
         table = table.with_columns(sample=pl.int_range(pl.len()).over("problem_id"))
     table = table.with_columns(samples_drawn=pl.len().over("problem_id"))

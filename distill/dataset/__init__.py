@@ -75,7 +75,7 @@ def write_dataset(judged: pl.DataFrame, *, recipe: Recipe, name: str, folder: Pa
     stats = statistics(judged, kept)
     if kept.is_empty():
         raise DatasetError(_nothing_kept(stats["funnel"]))
-    instruction = "" if recipe.trajectories.import_ else recipe.trajectories.instruction
+    instruction = recipe.trajectories.asked_instruction
     verifier = recipe.verifier.name() if recipe.verifier else None
     with _replacing(folder) as draft:
         parquet.write(layout.default(kept, instruction), draft / "default")

@@ -51,7 +51,7 @@ def _chats(run: Run, arm: Arm) -> list[dict[str, Any]]:
         return list(hub.load_rows(run.path("dataset"), "prompt_completion"))
     judged = run.judged()
     table = judged if arm.rows == "sampled" else through(judged, arm.rows)
-    instruction = "" if run.recipe.trajectories.import_ else run.recipe.trajectories.instruction
+    instruction = run.recipe.trajectories.asked_instruction
     return [
         {
             "prompt": [user_message(problem, instruction)],
