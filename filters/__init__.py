@@ -17,6 +17,7 @@ The package needs Polars and pydantic. It knows nothing of teachers, students, r
 heavy library (math-verify, langdetect, datasketch) is imported only when that filter judges.
 """
 
+from filters._answers import canonical_answer, extract_answer
 from filters._chain import Chain, funnel, kept, overlap, through, verdict_columns
 from filters._filter import (
     KEEP,
@@ -31,7 +32,6 @@ from filters._filter import (
     reject,
     verdict_where,
 )
-from filters._text import canonical_answer, extract_answer
 
 __all__ = [
     "KEEP",

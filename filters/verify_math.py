@@ -17,7 +17,7 @@ import polars as pl
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from filters import Filter, Verdict, abstain, reject
-from filters._text import as_number, extract_answer, split_unit, squeeze_answer
+from filters._answers import as_number, extract_answer, split_unit, squeeze_answer
 from filters._workers import WorkerPool
 
 MAX_ANSWER_CHARS = 2_000
