@@ -11,14 +11,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     JsonValue,
     NonNegativeFloat,
     NonNegativeInt,
-    PlainSerializer,
     PositiveFloat,
     PositiveInt,
     Tag,
@@ -207,30 +205,6 @@ class Trajectories(Generation):
         return self
 
 
-# --- verdicts ---------------------------------------------------------------------------------------------------------
-
-
-def _load_filter(entry: Any) -> filters.Filter:
-    if isinstance(entry, filters.Filter):
-        return entry
-    if isinstance(entry, str):
-        entry = {entry: None}
-    if not (isinstance(entry, dict) and len(entry) == 1):
-        raise ValueError(f"a filter is its name, or one 'name: {{parameters}}' pair, found {entry!r}")
-    [(name, params)] = entry.items()
-    if not isinstance(params, dict | None):
-        raise ValueError(f"the parameters of a filter are a mapping, found {params!r}")
-    return filters.load(name, **(params or {}))
-
-
-FilterEntry = Annotated[
-    filters.Filter,
-    BeforeValidator(_load_filter),
-    # pydantic dumps list[Base] by the declared type and would lose the parameters of the subclass.
-    PlainSerializer(lambda filter: {filter.name(): filter.model_dump(mode="json")}),
-]
-
-
 # --- dataset ----------------------------------------------------------------------------------------------------------
 
 
@@ -338,7 +312,7 @@ class Recipe(Section):
     problems: Problems | None = None
     """Left out where trajectories are imported."""
     trajectories: Trajectories
-    verdicts: Annotated[list[FilterEntry], Field(min_length=1)]
+    verdicts: Annotated[list[filters.FilterEntry], Field(min_length=1)]
     """Filters in order; each sees only what those before it kept."""
     dataset: Dataset | None = None
     student: Student | None = None

@@ -3,8 +3,9 @@
 A filter is a named, parameterised Polars expression whose value is a verdict: ``keep``, ``reject`` or
 ``abstain``, with a reason, the score behind it and the evidence that a person wants to see.
 
-Every public module of this package is one filter, and its file name is its name in a recipe:
-``filters/length.py`` is ``length: {max_tokens: 16384}``. To add a filter, add a file.
+Every public module of this package is one filter (but for `filters.testing`), and its file name is its name in a
+recipe: ``filters/length.py`` is ``length: {max_tokens: 16384}``. To add a filter, add a file, here or in a folder of
+your own that `add_folder` names.
 
     >>> from filters import Chain, funnel, kept
     >>> from filters.length import Length
@@ -18,29 +19,23 @@ heavy library (math-verify, langdetect, datasketch) is imported only when that f
 """
 
 from filters._answers import canonical_answer, extract_answer
-from filters._chain import Chain, funnel, kept, overlap, through, verdict_columns
-from filters._filter import (
-    KEEP,
-    VERDICT,
-    Filter,
-    FilterError,
-    Verdict,
-    abstain,
-    available,
-    filter_class,
-    load,
-    reject,
-    verdict_where,
-)
+from filters._chain import Chain
+from filters._filter import Filter, RowsAt
+from filters._funnel import funnel, kept, overlap, through, verdict_columns
+from filters._registry import FilterEntry, add_folder, available, filter_class, load, load_entry
+from filters._verdict import KEEP, VERDICT, FilterError, Verdict, abstain, reject, verdict_where
 
 __all__ = [
     "KEEP",
     "VERDICT",
     "Chain",
     "Filter",
+    "FilterEntry",
     "FilterError",
+    "RowsAt",
     "Verdict",
     "abstain",
+    "add_folder",
     "available",
     "canonical_answer",
     "extract_answer",
@@ -48,6 +43,7 @@ __all__ = [
     "funnel",
     "kept",
     "load",
+    "load_entry",
     "overlap",
     "reject",
     "through",

@@ -1,10 +1,22 @@
-"""Filters in order. The first one that does not keep a row decides."""
+"""Filters in order: a fold over survivors. The first filter that does not keep a row decides."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import polars as pl
 
-from filters._filter import Filter, FilterError, spread
+from filters._features import feature
+from filters._filter import Filter, RowsAt
+from filters._funnel import verdict_columns
+from filters._verdict import VERDICT, FilterError, is_keep, merge, spread
+
+Source = Callable[[], Iterable[pl.DataFrame]]
+"""Reads the same rows from the start, in the same order, each time it is called; a batch at a time."""
+
+BATCH_BYTES = 64 << 20
+"""A frame is judged in slices of about this much text: what is derived from a text takes many times its memory."""
 
 
 class Chain:
@@ -21,123 +33,196 @@ class Chain:
                 f"the chain holds {twice[0]!r} more than once: drop one, a filter has one verdict column."
             )
 
-    def judge(self, trajectories: pl.DataFrame, *, exhaustive: bool = False) -> pl.DataFrame:
+    def judge(
+        self, trajectories: pl.DataFrame, *, exhaustive: bool = False, known: pl.DataFrame | None = None
+    ) -> pl.DataFrame:
         """Add one verdict column per filter. Rows, order and other columns are unchanged.
 
-        A verdict is null where the row had fallen before it reached that filter.
+        A verdict is null where the row had fallen before it reached that filter. Combinators such as ``any_of`` add
+        columns ``verdict_any_of.<member>`` behind their own, which explain it.
 
         Args:
             trajectories: Any frame that has the columns that the filters read.
             exhaustive: Judge every row by every filter, for `overlap` and what-if tables. Costs as much as each
                 filter alone on all rows, and a filter that compares rows then compares rejected ones too.
+            known: Verdict columns of row-scope filters on the same rows, from an earlier judgement by the same filters
+                (equal `provenance` digests). Where one is not null it is taken, and the row is not judged again.
         """
-        self._check(trajectories)
-        reached = pl.repeat(True, len(trajectories), dtype=pl.Boolean, eager=True)
-        columns = []
-        for f in self.filters:
-            verdicts = spread(_judge(f, trajectories.select(f.reads).filter(reached)), reached)
-            columns.append(verdicts.alias(f.column()))
-            if not exhaustive:
-                reached = _keeps(verdicts)
-        return trajectories.with_columns(columns)
-
-    def _check(self, trajectories: pl.DataFrame) -> None:
-        for f in self.filters:
-            if missing := [c for c in f.reads if c not in trajectories.columns]:
-                raise FilterError(
-                    f"filter {f.name()!r} reads the column {missing[0]!r}, which the frame does not have. "
-                    f"Columns present: {', '.join(trajectories.columns) or 'none'}. "
-                    f"Rename or add the column, or take {f.name()!r} out of the chain."
-                )
         if judged := verdict_columns(trajectories):
             raise FilterError(
                 f"the frame already has the verdict column {judged[0]!r}; "
                 "drop the verdict columns to judge it anew, or go on with kept(frame)."
             )
+        verdicts = self.judge_batches(lambda: _slices(trajectories), exhaustive=exhaustive, known=known)
+        return trajectories.hstack(verdicts)
+
+    def judge_batches(
+        self, source: Source, *, exhaustive: bool = False, known: pl.DataFrame | None = None
+    ) -> pl.DataFrame:
+        """The verdict columns alone, of rows that need not fit into memory.
+
+        ``source`` is read once for each run of filters that ends in wide ones (problem or dataset scope). Of the rows
+        that pass by, only verdicts and sketches are held.
+        """
+        fold = _Fold(self.filters, source, exhaustive, pl.DataFrame() if known is None else known)
+        for segment in _segments(self.filters):
+            fold.judge(segment)
+        return pl.concat(fold.verdicts, how="horizontal") if fold.verdicts else pl.DataFrame()
 
 
-def _judge(f: Filter, rows: pl.DataFrame) -> pl.Series:
+@dataclass
+class _Segment:
+    """Filters that one pass over the rows serves: first those of row scope, then wide ones."""
+
+    rows: list[Filter] = field(default_factory=list)
+    wide: list[Filter] = field(default_factory=list)
+
+    def takes(self, f: Filter) -> bool:
+        """Whether the filter can be judged in the same pass: not if it looks at what this pass decides at its end."""
+        return not self.wide or (f.wide and not {w.column() for w in self.wide} & {*f.required, *f.optional})
+
+
+def _segments(filters: Sequence[Filter]) -> list[_Segment]:
+    segments = [_Segment()] if filters else []
+    for f in filters:
+        if not segments[-1].takes(f):
+            segments.append(_Segment())
+        (segments[-1].wide if f.wide else segments[-1].rows).append(f)
+    return segments
+
+
+@dataclass
+class _Passed:
+    """What is left of a batch after a pass."""
+
+    verdicts: pl.DataFrame
+    """Of the row-scope filters, on all rows of the batch."""
+    alive: pl.Series
+    """The rows that they kept."""
+    sketches: list[pl.Series]
+    """Of each wide filter, on the rows that are alive."""
+
+
+@dataclass
+class _Fold:
+    """The verdicts so far, and who is alive."""
+
+    filters: tuple[Filter, ...]
+    source: Source
+    exhaustive: bool
+    known: pl.DataFrame
+    verdicts: list[pl.DataFrame] = field(default_factory=list)
+    alive: pl.Series | None = None
+    """None before the first pass, when not even the number of rows is known."""
+
+    def judge(self, segment: _Segment) -> None:
+        """Pass the rows by the segment's filters, then let its wide filters judge what they remember."""
+        passed, start = [], 0
+        for batch in self.source():
+            _check(batch, self.filters)
+            passed.append(self._pass(segment, batch, start))
+            start += batch.height
+        if not passed:
+            raise FilterError("there is no batch of rows to judge; pass at least one, it may be empty.")
+        sketched = self.alive = pl.concat([p.alive for p in passed])
+        columns = [pl.concat([p.verdicts for p in passed], rechunk=True)] if segment.rows else []
+        for number, f in enumerate(segment.wide):
+            sketches = pl.concat([p.sketches[number] for p in passed]).filter(self.alive.filter(sketched))
+            with _blaming(f):
+                judged = f.verdicts_of_sketches(sketches, self._reader(f, self.alive.arg_true()))
+            columns.append(judged.select(spread(column, self.alive) for column in judged.get_columns()))
+            if not self.exhaustive:
+                self.alive = is_keep(columns[-1].to_series())
+        self.verdicts.append(pl.concat(columns, how="horizontal"))
+
+    def _pass(self, segment: _Segment, batch: pl.DataFrame, start: int) -> _Passed:
+        slices = [part[start : start + batch.height] for part in self.verdicts]
+        alive = pl.repeat(True, batch.height, dtype=pl.Boolean, eager=True)
+        if self.alive is not None and not self.exhaustive:
+            alive = self.alive[start : start + batch.height]
+        rows = pl.concat([batch, *slices], how="horizontal").filter(alive)
+        verdicts: list[pl.Series] = []
+        for f in segment.rows:
+            rows = _with_features(rows, f)
+            with _blaming(f, rows):
+                judged = _judge(f, rows, self._known(f, start, batch.height).filter(alive))
+            verdicts += [spread(column, alive) for column in judged.get_columns()]
+            rows = rows.with_columns(judged.to_series())
+            if not self.exhaustive and not (keeps := is_keep(judged.to_series())).all():
+                rows, alive = rows.filter(keeps), spread(keeps, alive).fill_null(False)
+        sketches = []
+        for f in segment.wide:
+            rows = _with_features(rows, f)
+            with _blaming(f, rows):
+                sketches.append(f.sketches(_seen_by(f, rows)))
+        return _Passed(pl.DataFrame(verdicts), alive, sketches)
+
+    def _known(self, f: Filter, start: int, height: int) -> pl.DataFrame:
+        """What is known of the filter's verdicts on a batch; all null where nothing is."""
+        if f.column() not in self.known.columns:
+            return pl.DataFrame({f.column(): pl.Series([None], dtype=VERDICT).new_from_index(0, height)})
+        columns = [c for c in self.known.columns if c == f.column() or c.startswith(f"{f.column()}.")]
+        return self.known.select(columns)[start : start + height]
+
+    def _reader(self, f: Filter, places: pl.Series) -> RowsAt:
+        """Reads rows again, by their place among the rows that the filter has sketches of."""
+
+        def rows_at(wanted: pl.Series) -> Iterator[pl.DataFrame]:
+            wanted = wanted.sort()
+            rows, start = places.gather(wanted), 0
+            for batch in self.source():
+                low, high = rows.search_sorted(start), rows.search_sorted(start + batch.height)
+                if high > low:
+                    inside = batch[rows[low:high] - start]
+                    yield _seen_by(f, inside).with_columns(place=wanted[low:high])
+                start += batch.height
+
+        return rows_at
+
+
+def _judge(f: Filter, rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    is_known = known.to_series().is_not_null()
+    judged = f.verdicts(_seen_by(f, rows.filter(~is_known)))
+    if not is_known.any():
+        return judged
+    return judged.select(merge(is_known, known[c.name].filter(is_known), c) for c in judged.get_columns())
+
+
+def _seen_by(f: Filter, rows: pl.DataFrame) -> pl.DataFrame:
+    wanted = {*f.required, *f.optional, *f.needed_features}
+    return rows.select(c for c in rows.columns if c in wanted)
+
+
+def _with_features(rows: pl.DataFrame, f: Filter) -> pl.DataFrame:
+    return rows.with_columns(feature(name, rows) for name in f.needed_features if name not in rows.columns)
+
+
+@contextmanager
+def _blaming(f: Filter, rows: pl.DataFrame | None = None) -> Iterator[None]:
+    """Say which filter could not judge which columns, where Polars says only which expression failed."""
     try:
-        return rows.select(f.verdict()).to_series()
+        yield
     except pl.exceptions.PolarsError as error:
-        types = ", ".join(f"{name}: {dtype}" for name, dtype in rows.schema.items())
+        seen = _seen_by(f, rows).schema if rows is not None else {}
+        types = ", ".join(f"{name}: {dtype}" for name, dtype in seen.items())
         raise FilterError(f"filter {f.name()!r} could not judge the columns ({types}): {error}") from error
 
 
-def _keeps(verdicts: pl.Series) -> pl.Series:
-    return verdicts.struct.field("outcome").eq_missing("keep")
+def _check(rows: pl.DataFrame, filters: Sequence[Filter]) -> None:
+    for f in filters:
+        if missing := [c for c in f.required if c not in rows.columns]:
+            raise FilterError(
+                f"filter {f.name()!r} reads the column {missing[0]!r}, which the frame does not have. "
+                f"Columns present: {', '.join(rows.columns) or 'none'}. "
+                f"Rename or add the column, or take {f.name()!r} out of the chain."
+            )
 
 
-def verdict_columns(judged: pl.DataFrame) -> list[str]:
-    """Names of the verdict columns, in chain order."""
-    return [c for c in judged.columns if c.startswith("verdict_")]
-
-
-def kept(judged: pl.DataFrame) -> pl.DataFrame:
-    """Rows that every filter kept, without the verdict columns."""
-    return _kept_by(judged, verdict_columns(judged))
-
-
-def through(judged: pl.DataFrame, filter_name: str) -> pl.DataFrame:
-    """Rows that survived up to and including the named filter, without the verdict columns."""
-    columns = verdict_columns(judged)
-    if f"verdict_{filter_name}" not in columns:
-        judges = ", ".join(c.removeprefix("verdict_") for c in columns) or "none"
-        raise FilterError(f"no verdicts of {filter_name!r} in the frame. Filters that judged it: {judges}.")
-    return _kept_by(judged, columns[: columns.index(f"verdict_{filter_name}") + 1])
-
-
-def _kept_by(judged: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
-    keep = [pl.col(c).struct.field("outcome").eq_missing(pl.lit("keep")) for c in columns]
-    return judged.filter(pl.all_horizontal(pl.lit(True), *keep)).drop(verdict_columns(judged))
-
-
-def funnel(judged: pl.DataFrame) -> pl.DataFrame:
-    """Where trajectories fell: one row per filter, outcome and reason, in chain order.
-
-    Columns: filter, outcome, reason, rows, share (of the rows that reached the filter), tokens (sum of
-    ``completion_tokens``, where the frame has them) and mean_score. Each filter begins with what it kept.
-    """
-    return pl.concat([_tally(judged, column) for column in verdict_columns(judged)] or [pl.DataFrame()])
-
-
-def _tally(judged: pl.DataFrame, column: str) -> pl.DataFrame:
-    verdict = pl.col(column).struct
-    sums = {"rows": pl.len().cast(pl.Int64)}
-    if "completion_tokens" in judged.columns:
-        sums["tokens"] = pl.col("completion_tokens").sum().cast(pl.Int64)
-    tally = (
-        judged.filter(pl.col(column).is_not_null())
-        .group_by(verdict.field("outcome"), verdict.field("reason"))
-        .agg(**sums, mean_score=verdict.field("score").mean())
-    )
-    if not (tally["outcome"] == "keep").any():
-        nothing = pl.DataFrame({"outcome": "keep"} | dict.fromkeys(sums, 0))
-        tally = pl.concat([tally, nothing.cast({"outcome": tally.schema["outcome"]})], how="diagonal")
-    share = (pl.col("rows") / pl.col("rows").sum()).fill_nan(0.0)
-    order = [pl.col("outcome").to_physical(), pl.col("rows").neg(), pl.col("reason")]
-    name = pl.lit(column.removeprefix("verdict_")).alias("filter")
-    columns = ["filter", "outcome", "reason", "rows", "share", *list(sums)[1:], "mean_score"]
-    return tally.sort(order).with_columns(name, share=share).select(columns)
-
-
-def overlap(judged: pl.DataFrame) -> pl.DataFrame:
-    """What each pair of filters stopped in common, from a frame judged with ``exhaustive=True``.
-
-    Columns: filter, other, rows (stopped by both), alone (rows that only ``filter`` stopped, the same in each
-    row of that filter). A pair of a filter with itself counts all rows that it stopped.
-    """
-    columns = verdict_columns(judged)
-    stops = judged.select((pl.col(c).struct.field("outcome") != "keep").fill_null(False).alias(c) for c in columns)
-    stopped_by = stops.select(pl.sum_horizontal(pl.lit(0), *columns)).to_series()
-    rows = [
-        {
-            "filter": a.removeprefix("verdict_"),
-            "other": b.removeprefix("verdict_"),
-            "rows": int((stops[a] & stops[b]).sum()),
-            "alone": int((stops[a] & (stopped_by == 1)).sum()),
-        }
-        for a in columns
-        for b in columns
-    ]
-    return pl.DataFrame(rows, schema={"filter": pl.String, "other": pl.String, "rows": pl.Int64, "alone": pl.Int64})
+def _slices(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The rows in slices of about `BATCH_BYTES` of text; one slice at least."""
+    sizes = rows.select(pl.sum_horizontal(pl.lit(0), pl.col(pl.String).str.len_bytes().cast(pl.Int64)))
+    batch = sizes.to_series().fill_null(0).cum_sum() // BATCH_BYTES if rows.height else pl.Series([0])
+    starts = [0, *(batch.diff().fill_null(0) > 0).arg_true(), rows.height]
+    for start, end in pairwise(starts):
+        if end > start or not rows.height:
+            yield rows[start:end]

@@ -1,216 +1,232 @@
-"""The one concept of this package: a filter, and the verdict it returns."""
+"""The one concept of this package: a filter, named and parameterised, whose value is a verdict on every row."""
 
-import difflib
 import hashlib
 import importlib
 import importlib.metadata
 import inspect
 import json
-import pkgutil
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, Literal, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-Outcome = Literal["keep", "reject", "abstain"]
+from filters._features import feature
+from filters._verdict import MISSING_INPUT, VERDICT, FilterError, Verdict, abstain, merge, same_verdict, verdict_series
+
 Scope = Literal["row", "problem", "dataset"]
 
-VERDICT = pl.Struct(
-    {
-        "outcome": pl.Enum(["keep", "reject", "abstain"]),
-        "reason": pl.String,
-        "score": pl.Float64,
-        "evidence": pl.String,
-    }
-)
-"""Type of a verdict column. A null verdict means that the row never reached the filter."""
-
-EVIDENCE_CHARS = 300
-"""Evidence is for reading: longer texts are cut here, so that verdicts stay small beside trajectories."""
-
-
-class FilterError(ValueError):
-    """A filter is unknown, or was given parameters or columns that it cannot use."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one filter says of one trajectory."""
-
-    outcome: Outcome
-    reason: str | None = None
-    """Stable snake_case code, counted in the funnel. None exactly when the outcome is keep."""
-    score: float | None = None
-    """The number that the threshold was applied to, in the unit that the filter's docstring names."""
-    evidence: str | None = None
-    """What a person wants to see: the extracted answer, the repeated phrase, the foreign segment."""
-
-
-KEEP = Verdict("keep")
-
-
-def reject(reason: str, score: float | None = None, evidence: str | None = None) -> Verdict:
-    """The trajectory is not worth learning from, because of ``reason``."""
-    return Verdict("reject", reason, score, evidence)
-
-
-def abstain(reason: str, score: float | None = None, evidence: str | None = None) -> Verdict:
-    """The filter could not decide: the row does not pass, is never counted as wrong, and can be judged again."""
-    return Verdict("abstain", reason, score, evidence)
+RowsAt = Callable[[pl.Series], Iterator[pl.DataFrame]]
+"""Reads rows again: given places among the sketches, yields their columns and ``place``, ascending, in batches."""
 
 
 class Filter(BaseModel):
-    """Base of every filter: parameters in, verdict expression out.
+    """Base of every filter: parameters in, verdicts out.
 
     Write one of three methods: `judge` (a Polars expression, preferred), `judge_batch` (all rows at once in
     Python, for libraries that work in batches) or `judge_row` (one row at a time).
+
+    A filter whose scope is wider than the row judges *sketches*: what its `sketch` leaves of each row. A chain passes
+    millions of rows by a batch at a time and holds nothing else of them, so a sketch should hold no text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    reads: ClassVar[tuple[str, ...]]
+    reads: ClassVar[tuple[str, ...]] = ()
     """Columns the verdict depends on, and no others. A null in any of them is an abstention."""
     nullable: ClassVar[tuple[str, ...]] = ()
-    """Columns of ``reads`` in which a null is data to be judged, such as reasoning that never closed."""
+    """Columns of ``reads`` in which a null is data to be judged, such as reasoning that never closed. A frame may lack
+    them: they are then null on every row."""
+    features: ClassVar[tuple[str, ...]] = ()
+    """Columns that are derived from others and shared by several filters, such as the hashed ``words`` of a text."""
     scope: ClassVar[Scope] = "row"
     """What must be seen at once to judge: the row, all samples of its problem, or the dataset."""
-    examples: ClassVar[tuple[tuple[dict[str, Any], str], ...]]
+    examples: ClassVar[tuple[tuple[dict[str, Any], str], ...]] = ()
     """Rows with the expected reason ("keep" if kept), judged together. They are the tests and the docs."""
+    example_parameters: ClassVar[dict[str, Any]] = {}
+    """Parameters that the examples are judged with, where the defaults can judge nothing."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions whose version, or absence, can change a verdict."""
 
     @classmethod
     def name(cls) -> str:
-        """The filter's name in recipes, which is the name of its file."""
-        return cls.__module__.rpartition(".")[2]
+        """The filter's name in recipes: its class in snake_case, which is the name of its file."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
     @classmethod
     def column(cls) -> str:
         """Name of the verdict column."""
         return f"verdict_{cls.name()}"
 
-    def verdict(self) -> pl.Expr:
-        """The verdict on every row, as a column named ``verdict_<filter>``."""
-        required = [pl.col(c).is_null() for c in self.reads if c not in self.nullable]
-        if not required:
-            return self.judge().alias(self.column())
-        unreadable = _struct(pl.lit("abstain"), pl.lit("missing_input"), pl.lit(None), pl.lit(None))
-        return pl.when(pl.any_horizontal(required)).then(unreadable).otherwise(self.judge()).alias(self.column())
+    @classmethod
+    def from_entry(cls, parameters: Any) -> Self:
+        """The filter from what stands behind its name in a recipe."""
+        if not isinstance(parameters, dict | None):
+            raise FilterError(f"the parameters of a filter are a mapping, found {parameters!r}")
+        return cls(**(parameters or {}))
+
+    def entry(self) -> dict[str, Any]:
+        """The filter as a recipe writes it, ``{name: parameters}``; `filters.load` reads it back."""
+        return {self.name(): self.model_dump(mode="json")}
+
+    # --- what an author may write -------------------------------------------------------------------------------------
 
     def judge(self) -> pl.Expr:
-        """The verdict as an expression over the columns in ``reads``, where none of the required ones is null."""
-        return pl.struct(self.reads).map_batches(self._judge_readable, return_dtype=VERDICT)
+        """The verdict as an expression over the columns in ``reads`` (of a wide filter: over its sketches)."""
+        raise NotImplementedError(f"{type(self).__name__} must define judge, judge_batch or judge_row")
 
     def judge_batch(self, rows: pl.DataFrame) -> Iterable[Verdict]:
-        """One verdict a row, in the order of ``rows``: the columns in ``reads``, without missing inputs."""
+        """One verdict a row, in the order of ``rows``, which have no missing inputs."""
         return (self.judge_row(**row) for row in rows.iter_rows(named=True))
 
     def judge_row(self, **row: Any) -> Verdict:
         """The verdict on one row, given the columns in ``reads``."""
         raise NotImplementedError(f"{type(self).__name__} must define judge, judge_batch or judge_row")
 
-    def entry(self) -> dict[str, dict[str, Any]]:
-        """The filter as a recipe writes it, ``{name: parameters}``; `load` reads it back."""
-        return {self.name(): self.model_dump(mode="json")}
+    def sketch(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """What a wide filter must remember of each row; same height, same order. Everything it reads by default."""
+        return rows
+
+    def judge_sketches(self, sketches: pl.DataFrame, rows_at: RowsAt) -> pl.Series:
+        """The verdicts of a wide filter on all rows at once; ``rows_at`` reads some of them again."""
+        return self._judged(sketches)
+
+    def check_ready(self) -> None:
+        """Raise FilterError, naming the cure, if this machine cannot judge. Asked before anything is paid for."""
+
+    def unverifiable(self, problems: pl.DataFrame) -> pl.Series:
+        """For each problem the reason why this filter can only abstain on its trajectories, or null."""
+        return pl.repeat(None, problems.height, dtype=pl.String, eager=True)
 
     def provenance(self) -> dict[str, Any]:
         """What the verdicts depend on besides the rows: parameters, source code, library versions, and their digest."""
-        facts: dict[str, Any] = {
-            "filter": self.name(),
-            "parameters": self.model_dump(mode="json"),
-            "source": _source_digest(type(self).__module__),
-            "libraries": {library: _version(library) for library in self.libraries},
-        }
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        return facts | {"digest": digest[:16]}
+        return digested(
+            {
+                "filter": self.name(),
+                "parameters": self.model_dump(mode="json"),
+                "source": source_digest(type(self)),
+                "libraries": {library: _version(library) for library in self.libraries},
+            }
+        )
 
-    def _judge_readable(self, column: pl.Series) -> pl.Series:
-        rows = column.struct.unnest()
-        required = [c for c in self.reads if c not in self.nullable]
-        readable = rows.select(pl.all_horizontal(pl.col(required).is_not_null())).to_series() if required else None
-        verdicts = _series(self.judge_batch(rows if readable is None else rows.filter(readable)))
-        return verdicts if readable is None else spread(verdicts, readable)
+    # --- what a chain uses; combinators answer differently ------------------------------------------------------------
+
+    @property
+    def wide(self) -> bool:
+        """Whether rows must be seen together."""
+        return self.scope != "row"
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Columns that a frame must have."""
+        return tuple(c for c in self.reads if c not in self.nullable)
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Columns that are null on every row where a frame lacks them."""
+        return self.nullable
+
+    @property
+    def needed_features(self) -> tuple[str, ...]:
+        """Derived columns that a chain may compute once for several filters."""
+        return self.features
+
+    @property
+    def leaves(self) -> tuple["Filter", ...]:
+        """The filters that this one consists of: itself, unless it combines others."""
+        return (self,)
+
+    def verdict(self) -> pl.Expr:
+        """The verdict on every row, as a column named ``verdict_<filter>``."""
+
+        def judged(column: pl.Series) -> pl.Series:
+            rows = column.struct.unnest()
+            if not self.wide:
+                return self.verdicts(rows).to_series()
+            sketches = self.sketches(rows)
+            return self.verdicts_of_sketches(sketches, lambda places: iter([_at(rows, places)])).to_series()
+
+        inputs = [*self.required, *(f"^{re.escape(name)}$" for name in (*self.optional, *self.needed_features))]
+        return pl.struct(inputs).map_batches(judged, return_dtype=VERDICT).alias(self.column())
+
+    def verdicts(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Verdict columns of a row-scope filter: the first decides, further ones explain it."""
+        rows, readable = self._readable(rows)
+        return self._with_missing(self._judged(rows), readable)
+
+    def sketches(self, rows: pl.DataFrame) -> pl.Series:
+        """Sketches of a wide filter as structs, null where an input is missing."""
+        rows, readable = self._readable(rows)
+        sketched = self.sketch(rows).to_struct("sketch")
+        return sketched if readable.all() else merge(readable, sketched, _nulls(sketched.dtype, int((~readable).sum())))
+
+    def verdicts_of_sketches(self, sketches: pl.Series, rows_at: RowsAt) -> pl.DataFrame:
+        """Verdict columns of a wide filter."""
+        readable = sketches.is_not_null()
+        places = readable.arg_true()
+
+        def of_readable(wanted: pl.Series) -> Iterator[pl.DataFrame]:
+            for rows in rows_at(places.gather(wanted)):
+                back = places.search_sorted(rows["place"])
+                yield self._readable(rows)[0].with_columns(place=back)
+
+        known = sketches.filter(readable).struct.unnest()
+        return self._with_missing(self.judge_sketches(known, of_readable), readable)
+
+    def _readable(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+        """The rows without a null in a required column, with all columns that the filter reads; and which they are."""
+        rows = rows.with_columns(pl.lit(None).alias(c) for c in self.nullable if c not in rows.columns)
+        readable = pl.repeat(True, rows.height, dtype=pl.Boolean, eager=True)
+        if self.required:
+            readable = rows.select(pl.all_horizontal(pl.col(self.required).is_not_null())).to_series()
+            rows = rows.filter(readable)
+        derived = [rows[name] if name in rows.columns else feature(name, rows) for name in self.features]
+        return rows.select(*self.reads, *derived), readable
+
+    def _judged(self, rows: pl.DataFrame) -> pl.Series:
+        if type(self).judge is Filter.judge:
+            return verdict_series(self.judge_batch(rows))
+        return rows.select(self.judge()).to_series()
+
+    def _with_missing(self, verdicts: pl.Series, readable: pl.Series) -> pl.DataFrame:
+        missing = int((~readable).sum())
+        if missing:
+            verdicts = merge(readable, verdicts, same_verdict(abstain(MISSING_INPUT), missing))
+        return verdicts.alias(self.column()).to_frame()
 
 
-def spread(values: pl.Series, where: pl.Series) -> pl.Series:
-    """Put ``values`` on the rows where ``where`` is true, in order, and null on all others."""
-    index = pl.select(pl.when(where).then(where.cast(pl.Int64).cum_sum() - 1)).to_series()
-    return values.gather(index) if len(values) else values.extend_constant(None, len(where))
+def _at(rows: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+    return rows[places].with_columns(place=places)
 
 
-def verdict_where(*, score: pl.Expr, rejects: Mapping[str, pl.Expr], evidence: pl.Expr | None = None) -> pl.Expr:
-    """Reject a row for the first reason whose condition holds, else keep it.
-
-    Args:
-        score: The number the conditions look at.
-        rejects: Reason code to boolean condition, in order of precedence. A condition that is null where no
-            other one holds makes the row ``undecidable``: what could not be computed is never kept.
-        evidence: What a person wants to see, as a string.
-    """
-    reason = pl.coalesce(pl.when(condition).then(pl.lit(code)) for code, condition in rejects.items())
-    unknown = reason.is_null() & pl.any_horizontal(condition.is_null() for condition in rejects.values())
-    outcome = pl.when(unknown).then(pl.lit("abstain")).when(reason.is_null()).then(pl.lit("keep"))
-    return _struct(
-        outcome.otherwise(pl.lit("reject")),
-        pl.when(unknown).then(pl.lit("undecidable")).otherwise(reason),
-        score,
-        pl.lit(None, pl.String) if evidence is None else evidence.str.head(EVIDENCE_CHARS),
-    )
+def _nulls(dtype: pl.DataType, count: int) -> pl.Series:
+    return pl.Series([None], dtype=dtype).new_from_index(0, count)
 
 
-def _struct(outcome: pl.Expr, reason: pl.Expr, score: pl.Expr, evidence: pl.Expr) -> pl.Expr:
-    return pl.struct(outcome=outcome, reason=reason, score=score.cast(pl.Float64), evidence=evidence).cast(VERDICT)
+def digested(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts and a digest of them: equal digests, equal verdicts on equal rows."""
+    return facts | {"digest": hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}
 
 
-def _series(verdicts: Iterable[Verdict]) -> pl.Series:
-    rows = [(v.outcome, v.reason, v.score, v.evidence and v.evidence[:EVIDENCE_CHARS]) for v in verdicts]
-    schema = {field.name: field.dtype for field in VERDICT.fields}
-    return pl.DataFrame(rows, schema=schema, orient="row").to_struct().cast(VERDICT)
+def source_digest(cls: type) -> str:
+    """Digest of a filter's file and of the private modules of this package that its verdicts pass through."""
+    sources: dict[str, str] = {}
+    waiting = [cls.__module__, __name__]
+    while waiting:
+        name = waiting.pop()
+        if name not in sources:
+            sources[name] = _source(name, cls)
+            waiting += [f"filters.{private}" for private in re.findall(r"filters\.(_\w+) import", sources[name])]
+    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def available() -> list[str]:
-    """Names of all filters, which are the names of the public modules of this package."""
-    import filters
-
-    return [m.name for m in pkgutil.iter_modules(filters.__path__) if not m.name.startswith("_")]
-
-
-def filter_class(name: str) -> type[Filter]:
-    """The one Filter defined in ``filters/<name>.py``."""
-    if name not in available():
-        raise FilterError(f"unknown filter {name!r}.{_nearest(name, available(), 'Known filters')}")
-    module = importlib.import_module(f"filters.{name}")
-    own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
-    [cls] = [c for c in own if issubclass(c, Filter)]
-    return cls
-
-
-def load(name: str, /, **parameters: Any) -> Filter:
-    """Build a filter from its recipe entry, ``name: {parameters}``."""
-    cls = filter_class(name)
-    try:
-        return cls(**parameters)
-    except ValidationError as error:
-        raise FilterError(f"filter {name!r}: {_explain(cls, error)}") from error
-
-
-def _explain(cls: type[Filter], error: ValidationError) -> str:
-    faults = []
-    for fault in error.errors():
-        where = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            faults.append(f"unknown parameter {where!r}.{_nearest(where, list(cls.model_fields), 'Its parameters')}")
-        else:
-            faults.append(f"{where or 'parameters'}: {fault['msg']} (found {fault['input']!r})")
-    return "; ".join(faults)
-
-
-def _nearest(word: str, known: list[str], label: str) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else f" {label}: {', '.join(known) or 'none'}."
+def _source(module: str, cls: type) -> str:
+    if module == "__main__":  # a script or a notebook: what else it holds is not the filter
+        functions = [value for value in vars(cls).values() if inspect.isfunction(value)]
+        return "".join(inspect.getsource(function) for function in functions)
+    return inspect.getsource(sys.modules.get(module) or importlib.import_module(module))
 
 
 def _version(distribution: str) -> str | None:
@@ -218,15 +234,3 @@ def _version(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _source_digest(module: str) -> str:
-    """Digest of a filter's file and of the private modules of this package that its verdicts pass through."""
-    sources: dict[str, str] = {}
-    waiting = [module, __name__]
-    while waiting:
-        name = waiting.pop()
-        if name not in sources:
-            sources[name] = inspect.getsource(importlib.import_module(name))
-            waiting += [f"filters.{private}" for private in re.findall(r"filters\.(_\w+) import", sources[name])]
-    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:16]

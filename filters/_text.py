@@ -43,6 +43,12 @@ def tokens(texts: pl.Series, token: str = TOKEN) -> pl.DataFrame:
     return words.explode("word").drop_nulls().with_columns(pl.col("word").hash())
 
 
+def words(texts: pl.Series) -> pl.Series:
+    """The hashed tokens of each text, List(UInt64)."""
+    hashed = pl.DataFrame({"word": texts.cast(pl.String).str.to_lowercase().str.extract_all(TOKEN)})
+    return hashed.select(pl.col("word").list.eval(pl.element().hash())).to_series()
+
+
 def grams(words: pl.DataFrame, n: int) -> pl.DataFrame:
     """Hashes of all n-grams of `tokens`, in order: columns row, place (of its first token) and gram (UInt64).
 

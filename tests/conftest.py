@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("filters.testing")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
