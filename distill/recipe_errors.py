@@ -32,10 +32,29 @@ def _filter_problems(cause: filters.FilterError, path: Place, values: Any, loc: 
     name = entry if isinstance(entry, str) else next(iter(entry))
     here = path if isinstance(entry, str) else (*path, name)
     if isinstance(cause.__cause__, ValidationError):
-        params = entry[name] or {}
-        yield from explain(cause.__cause__, here, params, filters.filter_class(name))
+        cls = filters.filter_class(name)
+        parameters = None if isinstance(entry, str) else entry[name]
+        if cls.entry_field:
+            yield from _nameless_problems(cause.__cause__, here, parameters, cls)
+        else:
+            yield from explain(cause.__cause__, here, parameters or {}, cls)
     else:
         yield here, str(cause)
+
+
+def _nameless_problems(
+    error: ValidationError, here: Place, parameters: Any, cls: type[filters.Filter]
+) -> Iterator[tuple[Place, str]]:
+    """Those of a filter whose parameter stands in the recipe without its name: that is no part of their places."""
+    listed, alone = parameters, set()
+    if isinstance(parameters, dict):  # where a list of filters may stand, one filter may stand alone
+        alone = {key for key, value in parameters.items() if not isinstance(value, list)}
+        listed = {key: [value] if key in alone else value for key, value in parameters.items()}
+    for place, message in explain(error, (), {cls.entry_field: listed}, cls):
+        inside = place[1:]
+        if inside and inside[0] in alone:
+            inside = (inside[0], *inside[2:])  # without its number in a list that is not there
+        yield (*here, *inside), message
 
 
 def _without_tags(loc: Place) -> Place:

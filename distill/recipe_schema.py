@@ -12,7 +12,7 @@ def recipe_schema() -> dict[str, Any]:
     entries: list[dict[str, Any]] = []
     for name in filters.available():
         cls = filters.filter_class(name)
-        parameters = cls.model_json_schema()
+        parameters = cls.parameters_schema({"$ref": "#/$defs/FilterEntry"})
         promise = (cls.__doc__ or "").strip().splitlines()[0]
         schema["$defs"].update(parameters.pop("$defs", {}))
         entries.append({"const": name, "description": promise})
@@ -25,5 +25,7 @@ def recipe_schema() -> dict[str, Any]:
                 "additionalProperties": False,
             }
         )
-    schema["properties"]["verdicts"]["items"] = {"anyOf": entries}
+    schema["$defs"]["FilterEntry"] = {"anyOf": entries}
+    schema["properties"]["verdicts"]["items"] = {"$ref": "#/$defs/FilterEntry"}
+    schema["$defs"].pop("Filter")  # the abstract one; entries name the real ones
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "distill recipe", **schema}

@@ -47,6 +47,8 @@ class Filter(BaseModel):
     """Rows with the expected reason ("keep" if kept), judged together. They are the tests and the docs."""
     example_parameters: ClassVar[dict[str, Any]] = {}
     """Parameters that the examples are judged with, where the defaults can judge nothing."""
+    entry_field: ClassVar[str | None] = None
+    """The one parameter that stands in a recipe without its name, as in ``any_of: [verify_math, judge]``."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions whose version, or absence, can change a verdict."""
 
@@ -62,14 +64,25 @@ class Filter(BaseModel):
 
     @classmethod
     def from_entry(cls, parameters: Any) -> Self:
-        """The filter from what stands behind its name in a recipe."""
+        """The filter from what stands behind its name in a recipe. Raises pydantic's ValidationError."""
+        if cls.entry_field:
+            return cls(**{cls.entry_field: parameters})
         if not isinstance(parameters, dict | None):
             raise FilterError(f"the parameters of a filter are a mapping, found {parameters!r}")
         return cls(**(parameters or {}))
 
     def entry(self) -> dict[str, Any]:
-        """The filter as a recipe writes it, ``{name: parameters}``; `filters.load` reads it back."""
-        return {self.name(): self.model_dump(mode="json")}
+        """The filter as a recipe writes it, ``{name: parameters}``; `filters.load_entry` reads it back."""
+        return {self.name(): self._parameters()}
+
+    @classmethod
+    def parameters_schema(cls, entry: dict[str, Any]) -> dict[str, Any]:
+        """JSON schema of what stands behind the name in a recipe; ``entry`` is the schema of any entry."""
+        return cls.model_json_schema()
+
+    def _parameters(self) -> Any:
+        parameters = self.model_dump(mode="json")
+        return parameters[self.entry_field] if self.entry_field else parameters
 
     # --- what an author may write -------------------------------------------------------------------------------------
 
@@ -105,7 +118,7 @@ class Filter(BaseModel):
         return digested(
             {
                 "filter": self.name(),
-                "parameters": self.model_dump(mode="json"),
+                "parameters": self._parameters(),
                 "source": source_digest(type(self)),
                 "libraries": {library: _version(library) for library in self.libraries},
             }
