@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,29 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="a.b=VALUE", help="Override a key of the recipe; may be given again."),
 ]
+
+
+def _add_filters(folders: list[Path] | None) -> list[Path] | None:
+    if folders:
+        import filters
+
+        for folder in folders:
+            try:
+                filters.add_folder(folder)
+            except filters.FilterError as error:
+                raise typer.BadParameter(str(error)) from None
+    return folders
+
+
+Filters = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--filters",
+        metavar="FOLDER",
+        callback=_add_filters,
+        help="Folder of filters of your own, a file each; may be given again.",
+    ),
+]
 Name = Annotated[str | None, typer.Option(help="Name of the run; the recipe's file name if not given.")]
 Runs = Annotated[Path, typer.Option(help="Folder of all runs.")]
 
@@ -34,13 +57,25 @@ def main() -> None:
 
 
 @app.command()
-def run(recipe: RecipePath, overrides: Overrides = None, name: Name = None, runs: Runs = Path("runs")) -> None:
+def run(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    name: Name = None,
+    runs: Runs = Path("runs"),
+    filters: Filters = None,
+) -> None:
     """Make everything in the recipe that is missing or out of date."""
     _make(recipe, overrides, name, runs, until=None)
 
 
 def _stage_command(stage: str, promise: str) -> None:
-    def command(recipe: RecipePath, overrides: Overrides = None, name: Name = None, runs: Runs = Path("runs")) -> None:
+    def command(
+        recipe: RecipePath,
+        overrides: Overrides = None,
+        name: Name = None,
+        runs: Runs = Path("runs"),
+        filters: Filters = None,
+    ) -> None:
         _make(recipe, overrides, name, runs, until=stage)
 
     app.command(stage, help=f"{promise} What comes before it is made first, if missing.")(command)
@@ -48,14 +83,53 @@ def _stage_command(stage: str, promise: str) -> None:
 
 _stage_command("problems", "Make the problems.")
 _stage_command("trajectories", "Sample or import trajectories.")
-_stage_command("verdicts", "Judge the trajectories and show the funnel.")
+
+
+@app.command()
+def verdicts(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    name: Name = None,
+    runs: Runs = Path("runs"),
+    filters: Filters = None,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILTER.PARAMETER=VALUE[,VALUE]",
+            help="Judge nothing anew; show what the chain would keep with these values, such as "
+            "length.max_tokens=4096,8192. May be given again: every combination is tried.",
+        ),
+    ] = None,
+    overlap: Annotated[
+        bool, typer.Option(help="Judge every row by every filter; show what filters stop in common and alone.")
+    ] = False,
+) -> None:
+    """Judge the trajectories and show the funnel. What comes before it is made first, if missing."""
+    if not (what_if or overlap):
+        _make(recipe, overrides, name, runs, until="verdicts")
+        return
+
+    def replayed() -> None:
+        from distill.run import open_run
+        from distill.summary import show_outcomes, show_overlaps
+        from distill.what_if import outcomes, overlaps, parse_change
+
+        opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()))
+        if what_if:
+            _print(show_outcomes(opened, outcomes(opened, [parse_change(change) for change in what_if])))
+        if overlap:
+            _print(show_overlaps(overlaps(opened)))
+
+    _guard(replayed)
+
+
 _stage_command("dataset", "Write the dataset and its card.")
 _stage_command("student", "Train the students.")
 _stage_command("report", "Measure teacher and students on the held-out problems.")
 
 
 @app.command()
-def check(recipe: RecipePath, overrides: Overrides = None) -> None:
+def check(recipe: RecipePath, overrides: Overrides = None, filters: Filters = None) -> None:
     """Say everything that is wrong with a recipe, without loading a model."""
 
     def checked() -> None:
@@ -69,7 +143,42 @@ def check(recipe: RecipePath, overrides: Overrides = None) -> None:
 
 
 @app.command()
-def schema() -> None:
+def audit(
+    recipe: RecipePath,
+    second: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILTER",
+            help="Filter that judges the sample again, as a recipe writes it, such as "
+            "'judge: {base_url: http://127.0.0.1:8000/v1}'. May be given again. By default math-verify reads the whole "
+            "response by its own rules.",
+        ),
+    ] = None,
+    rows: Annotated[int, typer.Option(min=2, help="Verdicts to judge again.")] = 400,
+    seed: Annotated[int, typer.Option(help="Changes which ones.")] = 0,
+    overrides: Overrides = None,
+    name: Name = None,
+    runs: Runs = Path("runs"),
+    filters: Filters = None,
+) -> None:
+    """Judge a sample of the verifier's verdicts a second time: how many are false rejects and false accepts."""
+
+    def audited() -> None:
+        import yaml
+
+        from distill.audit import audit
+        from distill.run import open_run
+        from distill.summary import show_audit
+
+        opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()))
+        entries = [yaml.safe_load(entry) for entry in second or ()]
+        _print(show_audit(opened, audit(opened, entries, rows=rows, seed=seed)))
+
+    _guard(audited)
+
+
+@app.command()
+def schema(filters: Filters = None) -> None:
     """Print the JSON schema of recipes, for editors."""
     import json
 
@@ -101,12 +210,16 @@ def _progress() -> "Progress":
 
 
 def _show(opened: "Run", until: str | None) -> None:
-    from rich.console import Console
-
     from distill.summary import summaries
 
+    _print(summaries(opened, until))
+
+
+def _print(renderables: Iterable[Any]) -> None:
+    from rich.console import Console
+
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 80)
-    for renderable in summaries(opened, until):
+    for renderable in renderables:
         console.print(renderable)
 
 

@@ -10,9 +10,9 @@ import polars as pl
 from distill import arithmetic, hub
 from distill.progress import Progress
 from distill.recipe import Arithmetic, Problems
-from distill.schema import PROBLEM, check
-from distill.store import Run, RunError, text_digest, write_parquet
-from filters import extract_answer
+from distill.schema import PROBLEM, check, verifier_input
+from distill.store import Run, RunError, safe_csv, text_digest, write_parquet, write_text
+from filters import Filter, extract_answer
 
 
 def make(run: Run, progress: Progress) -> dict[str, Any]:
@@ -22,12 +22,27 @@ def make(run: Run, progress: Progress) -> dict[str, Any]:
     table, provenance = _generated(section.arithmetic, section.held_out) if section.arithmetic else _read(section)
     table = check(table, PROBLEM, what="problems", key=("problem_id",))
     _check_disjoint(table)
+    unverifiable = _unverifiable(table, run.recipe.verifier)
+    write_text(run.path("unverifiable.csv"), safe_csv(unverifiable))
     write_parquet(table, run.path("problems.parquet"))
     counts = {split: table.filter(pl.col("split") == split).height for split in ("train", "held_out")}
     progress.say(f"  {counts['train']:,} problems to sample, {counts['held_out']:,} held out")
-    if without := table["reference_answer"].null_count():
-        progress.say(f"  {without:,} of them have no reference answer: a verifier will abstain on them")
-    return {**counts, "source": provenance}
+    reasons = unverifiable["reason"].value_counts(sort=True)
+    for reason, count in reasons.iter_rows():
+        progress.say(f"  {count:,} of them can only be abstained on: {reason}")
+    if reasons.height:
+        progress.say(f"  they are listed in {run.path('unverifiable.csv')}")
+    return {**counts, "unverifiable": dict(reasons.iter_rows()), "source": provenance}
+
+
+def _unverifiable(table: pl.DataFrame, verifier: Filter | None) -> pl.DataFrame:
+    """The problems whose trajectories the recipe's verifier could not judge, and why: known before any is paid for."""
+    if verifier is None:
+        reasons = pl.Series([None], dtype=pl.String).new_from_index(0, table.height)
+    else:
+        verifier.check_ready()
+        reasons = verifier.unverifiable(table)
+    return table.select("problem_id", "reference_answer", "problem", reason=reasons).drop_nulls("reason")
 
 
 def _generated(section: Arithmetic, held_out: int) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -63,7 +78,8 @@ def _read(section: Problems) -> tuple[pl.DataFrame, dict[str, Any]]:
         raise RunError(
             f"problems: {table.height} distinct problems, of which held_out: {section.held_out} leaves none to sample"
         )
-    table = table.select(pl.col(name).cast(pl.String) for name in PROBLEM if name != "split")
+    extra = verifier_input(table)
+    table = table.select(pl.col(name).cast(pl.String) for name in PROBLEM if name != "split").with_columns(extra)
     if section.extract_reference:
         table = table.with_columns(pl.col("reference_answer").map_elements(extract_answer, return_dtype=pl.String))
     return _split(table, section.held_out), provenance

@@ -326,8 +326,14 @@ class Recipe(Section):
 
     @property
     def verifier(self) -> filters.Filter | None:
-        """The chain's first verify_* filter: it labels samples right or wrong, in verdicts and in the report."""
-        return next((filter for filter in self.verdicts if filter.name().startswith("verify_")), None)
+        """The chain's first verify_* filter, or the any_of or by_domain that holds it.
+
+        It labels samples right or wrong, in verdicts and in the report.
+        """
+        for filter in self.verdicts:
+            if any(leaf.name().startswith("verify_") for leaf in filter.leaves):
+                return filter
+        return None
 
 
 def _misfits(recipe: Recipe) -> Iterator[tuple[Place, str]]:

@@ -68,6 +68,8 @@ def make(run: Run, progress: Progress, *, until: str | None = None) -> None:
     if until is not None and until not in [stage.name for stage in stages]:
         has = ", ".join(stage.name for stage in stages)
         raise RunError(f"the recipe of {run.name} has no section {until}; it has {has}")
+    for filter in run.recipe.verdicts:
+        filter.check_ready()  # before anything is paid for
     teacher = _make_teacher(run, progress)
     with run.lock():
         for number, stage in enumerate(stages, 1):

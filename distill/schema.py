@@ -3,6 +3,8 @@
 Does not know where a table comes from or what is done with it.
 """
 
+import json
+
 import polars as pl
 
 _QUESTION: list[tuple[str, type[pl.DataType]]] = [
@@ -35,6 +37,16 @@ TRAJECTORY = pl.Schema(
 )
 
 
+VERIFIER_INPUT = pl.Schema(
+    [
+        ("tests", pl.String),  # JSON: what a program must do (verify_code)
+        ("options", pl.String),  # JSON: the texts of a choice, in order (verify_choice)
+        ("constraints", pl.String),  # JSON: [{"id": …, "kwargs": {…}}] that a response must obey (verify_instructions)
+    ]
+)
+"""What a verifier looks at besides the reference answer: columns that problems and trajectories have where needed."""
+
+
 class SchemaError(ValueError):
     """A table lacks a column, or has one of another type, or repeats a key."""
 
@@ -64,3 +76,15 @@ def _check_key(table: pl.DataFrame, key: tuple[str, ...], what: str) -> None:
     if not repeated.is_empty():
         first = ", ".join(f"{name}={repeated[name][0]!r}" for name in key)
         raise SchemaError(f"{what}: {repeated.height} keys occur more than once, the first is {first}")
+
+
+def verifier_input(table: pl.DataFrame) -> list[pl.Series]:
+    """The columns of `VERIFIER_INPUT` that a table has, as JSON text where they are lists or structs."""
+    return [_as_json(table[name]) for name in VERIFIER_INPUT if name in table.columns]
+
+
+def _as_json(column: pl.Series) -> pl.Series:
+    if column.dtype == pl.String:
+        return column
+    texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in column.to_list()]
+    return pl.Series(column.name, texts, dtype=pl.String)

@@ -26,6 +26,10 @@ KEY = ("problem_id", "sample")
 """What names a trajectory."""
 
 
+BATCH_ROWS = 2_000
+"""Trajectories read at a time: some 40 MB of text where they are as long as R1's."""
+
+
 class RunError(RuntimeError):
     """A run's folder does not fit the recipe, or lacks what a stage needs."""
 
@@ -72,9 +76,29 @@ class Run:
         """Every trajectory sampled or imported."""
         return self._read("trajectories/trajectories.parquet", "trajectories")
 
+    def trajectory_batches(self) -> Iterator[pl.DataFrame]:
+        """The trajectories in their order, a batch at a time: they need not fit into memory."""
+        path = self._existing("trajectories/trajectories.parquet", "trajectories")
+        empty = True
+        for batch in pl.scan_parquet(path).collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+            empty = False
+            yield batch
+        if empty:
+            yield pl.read_parquet(path)
+
+    def trajectory_columns(self, *exprs: pl.Expr | str) -> pl.DataFrame:
+        """Some columns of every trajectory, or what is derived from them."""
+        return (
+            pl.scan_parquet(self._existing("trajectories/trajectories.parquet", "trajectories")).select(exprs).collect()
+        )
+
+    def verdicts(self) -> pl.DataFrame:
+        """The verdict columns of every trajectory, and its key."""
+        return self._read("verdicts/verdicts.parquet", "verdicts")
+
     def judged(self) -> pl.DataFrame:
         """Every trajectory with one verdict column per filter."""
-        verdicts = self._read("verdicts/verdicts.parquet", "verdicts")
+        verdicts = self.verdicts()
         return self.trajectories().join(verdicts, on=KEY, how="left", maintain_order="left", validate="1:1")
 
     def manifest(self, stage: str) -> dict[str, Any] | None:
@@ -97,10 +121,13 @@ class Run:
         return self.path("manifests", f"{stage}.json")
 
     def _read(self, file: str, stage: str) -> pl.DataFrame:
+        return pl.read_parquet(self._existing(file, stage))
+
+    def _existing(self, file: str, stage: str) -> Path:
         path = self.path(*file.split("/"))
         if not path.is_file():
             raise RunError(f"{path} is not there yet: run `distill {stage}` first")
-        return pl.read_parquet(path)
+        return path
 
 
 def write_text(path: Path, text: str) -> None:
@@ -110,7 +137,13 @@ def write_text(path: Path, text: str) -> None:
 
 def write_parquet(table: pl.DataFrame, path: Path) -> None:
     """Write a table so that it is there whole or not at all."""
-    _replace(path, table.write_parquet)
+    _replace(path, lambda temp: table.write_parquet(temp, row_group_size=BATCH_ROWS))
+
+
+def safe_csv(table: pl.DataFrame) -> str:
+    """CSV whose text cells no spreadsheet takes for a formula."""
+    texts = [name for name, dtype in table.schema.items() if dtype == pl.String]
+    return table.with_columns(pl.col(texts).str.replace(r"^([=+\-@\t\r])", "'$1")).write_csv()
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

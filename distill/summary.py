@@ -1,7 +1,7 @@
 """The tables at the end of a command: funnel, agreement, scores, and where the files are. Reads well at 80 columns."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
+from distill.audit import AUDIT_FILE, Audit
 from distill.store import Run
+from distill.what_if import FATES_FILE, Outcome
 
 SHOWN_DISAGREEMENTS = 5
 
@@ -104,3 +106,82 @@ def _scores(data: dict[str, Any]) -> Table:
             f"{model['mean_tokens']:.0f}",
         )
     return table
+
+
+def show_outcomes(run: Run, outcomes: Sequence[Outcome]) -> Iterator[Table | Text]:
+    """What the chain keeps with other parameters: a line each, and of a single change the rows that it moves."""
+    as_it_is = outcomes[0]
+    table = Table(title="What if", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("", "kept rows", "", "tokens", "", "problems", "fates changed"):
+        table.add_column(column, justify="left" if not table.columns else "right", overflow="fold")
+    for outcome in outcomes:
+        table.add_row(
+            str(outcome),
+            f"{outcome.rows:,}",
+            _difference(outcome.rows, as_it_is.rows),
+            "unknown" if outcome.tokens is None else f"{outcome.tokens:,}",
+            _difference(outcome.tokens, as_it_is.tokens),
+            f"{outcome.problems:,}",
+            f"{outcome.fates.height:,}",
+        )
+    yield table
+    if len(outcomes) == 2 and not outcomes[1].fates.is_empty():
+        yield from _fates(outcomes[1])
+    if any(not outcome.fates.is_empty() for outcome in outcomes):
+        yield Text(f"\neach of them   {run.path(*FATES_FILE)}")
+
+
+def _difference(value: int | None, base: int | None) -> str:
+    return "" if value is None or base is None or value == base else f"{value - base:+,}"
+
+
+def _fates(outcome: Outcome) -> Iterator[Table | Text]:
+    table = Table(box=None, padding=(0, 2, 0, 0), title="\nRows whose fate changes", title_justify="left")
+    for column in ("before", "after", "rows", "for example"):
+        table.add_column(column, justify="right" if column == "rows" else "left", overflow="fold")
+    example = pl.format("{}#{}", "problem_id", "sample").first()
+    moves = outcome.fates.group_by("before", "after").agg(rows=pl.len(), example=example).sort("rows", descending=True)
+    for before, after, rows, first in moves.iter_rows():
+        table.add_row(Text(before), Text(after), f"{rows:,}", Text(first))
+    yield table
+
+
+def show_overlaps(overlaps: pl.DataFrame) -> Iterator[Table | Text]:
+    """How many rows each pair of filters stops in common, and how many each stops alone."""
+    table = Table(title="Rows stopped by both filters", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    names = overlaps["filter"].unique(maintain_order=True).to_list()
+    table.add_column("")
+    for number, _ in enumerate(names, 1):
+        table.add_column(str(number), justify="right")
+    table.add_column("alone", justify="right")
+    for number, name in enumerate(names, 1):
+        rows = overlaps.filter(pl.col("filter") == name)
+        table.add_row(f"{number} {name}", *(f"{count:,}" for count in rows["rows"]), f"{rows['alone'][0]:,}")
+    table.caption_justify = "left"
+    table.caption = "alone: rows that the chain would keep without this filter"
+    yield table
+
+
+def show_audit(run: Run, audits: Sequence[Audit]) -> Iterator[Table | Text]:
+    """False-reject and false-accept rates of the verifier against each second one, and disagreements to read."""
+    table = Table(title=f"Audit of {audits[0].first}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("second verifier", "error", "rows", "of", "share", "95 % interval"):
+        table.add_column(column, justify="right" if column in ("rows", "of", "share") else "left", overflow="fold")
+    for found in audits:
+        for error, rate in (("false reject", found.false_reject), ("false accept", found.false_accept)):
+            interval = f"{rate.share.low:.1%} - {rate.share.high:.1%}" if rate.decided else ""
+            share = f"{rate.share.value:.1%}" if rate.decided else ""
+            table.add_row(found.second, error, f"{rate.wrong:,}", f"{rate.decided:,}", share, interval)
+        table.add_row("", "abstained", f"{found.abstained:,}", f"{found.sampled:,}", "", "")
+    yield table
+    shown = pl.concat([found.disagreements for found in audits])
+    if shown.is_empty():
+        return
+    yield Text(f"\nThe {shown.height:,} disagreements, for a person to read, are in {run.path(*AUDIT_FILE)}:")
+    listed = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("problem_id", "sample", "first", "second", "gold", "evidence"):
+        listed.add_column(column, overflow="ellipsis", no_wrap=True)
+    for row in shown.head(SHOWN_DISAGREEMENTS).iter_rows(named=True):
+        cells = ("problem_id", "sample", "first", "second", "reference_answer", "first_evidence")
+        listed.add_row(*(Text(str("" if row[c] is None else row[c])) for c in cells))
+    yield listed

@@ -16,7 +16,7 @@ from distill.engines.scripted import ScriptedEngine
 from distill.progress import Progress
 from distill.recipe import Import, Program, Trajectories
 from distill.sampler import sample
-from distill.schema import TRAJECTORY, check
+from distill.schema import TRAJECTORY, check, verifier_input
 from distill.store import KEY, Run, RunError, file_digest, text_digest, write_parquet
 
 
@@ -51,7 +51,7 @@ def _sampled(
         samples_drawn=pl.lit(section.samples_per_problem, pl.Int32),
         teacher=pl.lit(f"{identity['model']}@{identity['revision']}"),
     )
-    return table.select(*TRAJECTORY), {"teacher": dict(identity)}
+    return table.select(*TRAJECTORY, *verifier_input(table)), {"teacher": dict(identity)}
 
 
 def _open(section: Trajectories, teacher: str | None, progress: Progress) -> Engine:
@@ -104,7 +104,9 @@ def _imported(section: Import) -> tuple[pl.DataFrame, dict[str, Any]]:
     if "sample" not in table.columns:
         table = table.with_columns(sample=pl.int_range(pl.len()).over("problem_id"))
     table = table.with_columns(samples_drawn=pl.len().over("problem_id"))
-    extra = [pl.col("upstream_correct").cast(pl.Boolean)] if "upstream_correct" in table.columns else []
+    extra: list[pl.Expr | pl.Series] = [*verifier_input(table)]
+    if "upstream_correct" in table.columns:
+        extra.append(pl.col("upstream_correct").cast(pl.Boolean))
     return table.select(*(pl.col(name).cast(dtype) for name, dtype in TRAJECTORY.items()), *extra), {
         "source": provenance
     }

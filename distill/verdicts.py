@@ -1,30 +1,39 @@
 """Verdicts: what each filter of the chain said of each trajectory, the funnel, and the agreement with upstream labels.
 
-Does not drop a row; the dataset takes those that every filter kept.
+Does not drop a row; the dataset takes those that every filter kept. Trajectories are read a batch at a time, and what a
+filter of row scope has said of an unchanged trajectory is not asked again.
 """
 
+import json
 from typing import Any
 
 import polars as pl
 
 from distill.progress import Progress
 from distill.schema import TRAJECTORY, check
-from distill.store import KEY, Run, write_parquet, write_text
+from distill.store import KEY, Run, RunError, safe_csv, write_parquet, write_text
 from filters import VERDICT, Chain, Filter, funnel, kept
+
+CONTENT = pl.struct(pl.exclude(*KEY, "samples_drawn")).hash().alias("content")
+"""A number that changes with anything that a verdict on the row itself could depend on."""
 
 
 def make(run: Run, progress: Progress) -> dict[str, Any]:
-    """Write `verdicts/verdicts.parquet` (key and verdict columns), `verdicts/funnel.csv` and, where the import has
-    labels, `verdicts/disagreements.csv`.
+    """Write `verdicts/verdicts.parquet` (key and verdict columns), `verdicts/made_from.parquet` and
+    `verdicts/filters.json` (what they depend on), `verdicts/funnel.csv` and, where the import has labels,
+    `verdicts/disagreements.csv`.
     """
     chain = Chain(run.recipe.verdicts)
-    trajectories = run.trajectories()
-    judged = chain.judge(trajectories)
-    columns = [filter.column() for filter in chain.filters]
-    table = funnel(judged)
-    verdicts = check(judged.select(*KEY, *columns), verdict_schema(columns), what="verdicts", key=KEY)
+    made_from = run.trajectory_columns(*KEY, CONTENT)
+    judged = chain.judge_batches(run.trajectory_batches, known=known(run, made_from, chain.filters))
+    verdicts = check(made_from.select(KEY).hstack(judged), verdict_schema(judged.columns), what="verdicts", key=KEY)
+    run.path("verdicts", "filters.json").unlink(missing_ok=True)  # it vouches for the files beside it: written last
     write_parquet(verdicts, run.path("verdicts", "verdicts.parquet"))
-    write_text(run.path("verdicts", "funnel.csv"), table.write_csv())
+    write_parquet(made_from, run.path("verdicts", "made_from.parquet"))
+    provenance = [filter.provenance() for filter in chain.filters]
+    write_text(run.path("verdicts", "filters.json"), json.dumps(provenance, indent=2) + "\n")
+    judged = run.trajectory_columns("problem_id", "completion_tokens").hstack(judged)
+    write_text(run.path("verdicts", "funnel.csv"), funnel(judged).write_csv())
     survivors = kept(judged)
     facts: dict[str, Any] = {
         "rows": judged.height,
@@ -32,11 +41,12 @@ def make(run: Run, progress: Progress) -> dict[str, Any]:
         "kept_tokens": int(survivors["completion_tokens"].sum() or 0),
         "problems": judged["problem_id"].n_unique(),
         "problems_kept": survivors["problem_id"].n_unique(),
-        "filters": [filter.provenance() for filter in chain.filters],
+        "filters": provenance,
     }
-    labels = trajectories.get_column("upstream_correct", default=None)
-    if run.recipe.verifier and labels is not None and labels.is_not_null().any():
-        facts["agreement"] = _agreement(run, run.recipe.verifier, judged)
+    if run.recipe.verifier and "upstream_correct" in next(run.trajectory_batches()).columns:
+        labelled = run.judged().filter(pl.col("upstream_correct").is_not_null())
+        if not labelled.is_empty():
+            facts["agreement"] = _agreement(run, run.recipe.verifier, labelled)
     return facts
 
 
@@ -45,9 +55,33 @@ def verdict_schema(columns: list[str]) -> pl.Schema:
     return pl.Schema([*((name, TRAJECTORY[name]) for name in KEY), *((column, VERDICT) for column in columns)])
 
 
-def _agreement(run: Run, verifier: Filter, judged: pl.DataFrame) -> dict[str, Any]:
+def known(
+    run: Run, rows: pl.DataFrame, filters: tuple[Filter, ...], *, abstentions: bool = False
+) -> pl.DataFrame | None:
+    """What row-scope filters said of the same trajectories before, aligned with `rows` (key and content).
+
+    Null where a trajectory has changed or is new, and where the filter abstained, unless `abstentions` are wanted.
+    """
+    try:
+        provenance = json.loads(run.path("verdicts", "filters.json").read_text())
+        made_from = pl.read_parquet(run.path("verdicts", "made_from.parquet"))
+        before = run.verdicts().join(made_from, on=KEY, how="inner", validate="1:1")
+        digests = {facts["filter"]: facts["digest"] for facts in provenance}
+    except (OSError, RunError, ValueError, KeyError, pl.exceptions.PolarsError):
+        return None  # nothing, or nothing readable: everything is judged
+    same = [f for f in filters if not f.wide and digests.get(f.name()) == f.provenance()["digest"]]
+    columns = [c for f in same for c in before.columns if c == f.column() or c.startswith(f"{f.column()}.")]
+    if not columns:
+        return None
+    aligned = rows.join(before, on=[*KEY, "content"], how="left", maintain_order="left").select(columns)
+    if abstentions:
+        return aligned
+    decided = [(c, pl.col(c.partition(".")[0]).struct.field("outcome") != "abstain") for c in columns]
+    return aligned.select(pl.when(is_decided).then(pl.col(c)).alias(c) for c, is_decided in decided)
+
+
+def _agreement(run: Run, verifier: Filter, labelled: pl.DataFrame) -> dict[str, Any]:
     """Compare the verifier with upstream labels on every labelled row, those that fell before it included."""
-    labelled = judged.filter(pl.col("upstream_correct").is_not_null())
     column = verifier.column()
     unseen = labelled.filter(pl.col(column).is_null()).drop(column).with_columns(verifier.verdict())
     labelled = pl.concat([labelled.filter(pl.col(column).is_not_null()), unseen.select(labelled.columns)])
@@ -62,7 +96,7 @@ def _agreement(run: Run, verifier: Filter, judged: pl.DataFrame) -> dict[str, An
     disagreements = decided.filter(~agrees).select(
         *KEY, "upstream_correct", "outcome", "reason", "evidence", "reference_answer", "problem", "response"
     )
-    write_text(run.path("verdicts", "disagreements.csv"), _safe_csv(disagreements))
+    write_text(run.path("verdicts", "disagreements.csv"), safe_csv(disagreements))
     return {
         "filter": verifier.name(),
         "labelled": labelled.height,
@@ -70,9 +104,3 @@ def _agreement(run: Run, verifier: Filter, judged: pl.DataFrame) -> dict[str, An
         "agreed": decided.height - disagreements.height,
         "share": (decided.height - disagreements.height) / decided.height if decided.height else None,
     }
-
-
-def _safe_csv(table: pl.DataFrame) -> str:
-    """CSV whose text cells no spreadsheet takes for a formula."""
-    texts = [name for name, dtype in table.schema.items() if dtype == pl.String]
-    return table.with_columns(pl.col(texts).str.replace(r"^([=+\-@\t\r])", "'$1")).write_csv()

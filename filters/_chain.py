@@ -57,14 +57,22 @@ class Chain:
         return trajectories.hstack(verdicts)
 
     def judge_batches(
-        self, source: Source, *, exhaustive: bool = False, known: pl.DataFrame | None = None
+        self,
+        source: Source,
+        *,
+        exhaustive: bool = False,
+        known: pl.DataFrame | None = None,
+        after: pl.DataFrame | None = None,
     ) -> pl.DataFrame:
         """The verdict columns alone, of rows that need not fit into memory.
 
         ``source`` is read once for each run of filters that ends in wide ones (problem or dataset scope). Of the rows
-        that pass by, only verdicts and sketches are held.
+        that pass by, only verdicts and sketches are held. ``after`` are verdict columns of filters before these: the
+        chain goes on with their survivors, and returns their columns before its own.
         """
         fold = _Fold(self.filters, source, exhaustive, pl.DataFrame() if known is None else known)
+        if after is not None and after.width:
+            fold.verdicts, fold.alive = [after], _survivors(after)
         for segment in _segments(self.filters):
             fold.judge(segment)
         return pl.concat(fold.verdicts, how="horizontal") if fold.verdicts else pl.DataFrame()
@@ -178,6 +186,10 @@ class _Fold:
                 start += batch.height
 
         return rows_at
+
+
+def _survivors(judged: pl.DataFrame) -> pl.Series:
+    return judged.select(pl.all_horizontal(is_keep(judged[c]).alias(c) for c in verdict_columns(judged))).to_series()
 
 
 def _judge(f: Filter, rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:

@@ -59,7 +59,7 @@ def filter_class(name: str) -> type[Filter]:
     if [c.name() for c in classes] != [name]:
         found = ", ".join(c.__name__ for c in classes) or "none"
         raise FilterError(
-            f"{module.__file__} must define one filter class, named {name!r} in snake_case; found {found}"
+            f"{module.__file__} must define one filter, a class named {name!r} in CamelCase; found {found}"
         )
     return classes[0]
 
