@@ -137,7 +137,7 @@ class _Fold:
         for number, f in enumerate(segment.wide):
             sketches = pl.concat([p.sketches[number] for p in passed]).filter(self.alive.filter(sketched))
             with _blaming(f):
-                judged = f.verdicts_of_sketches(sketches, self._reader(f, self.alive.arg_true()))
+                judged = f.verdicts_of_sketches(sketches, self._reader(self.alive.arg_true()))
             columns.append(judged.select(spread(column, self.alive) for column in judged.get_columns()))
             if not self.exhaustive:
                 self.alive = is_keep(columns[-1].to_series())
@@ -162,7 +162,7 @@ class _Fold:
         for f in segment.wide:
             rows = _with_features(rows, f)
             with _blaming(f, rows):
-                sketches.append(f.sketches(_seen_by(f, rows)))
+                sketches.append(f.sketches(rows))
         return _Passed(pl.DataFrame(verdicts), alive, sketches)
 
     def _known(self, f: Filter, start: int, height: int) -> pl.DataFrame:
@@ -172,8 +172,8 @@ class _Fold:
         columns = [c for c in self.known.columns if c == f.column() or c.startswith(f"{f.column()}.")]
         return self.known.select(columns)[start : start + height]
 
-    def _reader(self, f: Filter, places: pl.Series) -> RowsAt:
-        """Reads rows again, by their place among the rows that the filter has sketches of."""
+    def _reader(self, places: pl.Series) -> RowsAt:
+        """Reads rows again, by their place among those that a wide filter has sketches of."""
 
         def rows_at(wanted: pl.Series) -> Iterator[pl.DataFrame]:
             wanted = wanted.sort()
@@ -182,7 +182,7 @@ class _Fold:
                 low, high = rows.search_sorted(start), rows.search_sorted(start + batch.height)
                 if high > low:
                     inside = batch[rows[low:high] - start]
-                    yield _seen_by(f, inside).with_columns(place=wanted[low:high])
+                    yield inside.with_columns(place=wanted[low:high])
                 start += batch.height
 
         return rows_at
@@ -194,15 +194,10 @@ def _survivors(judged: pl.DataFrame) -> pl.Series:
 
 def _judge(f: Filter, rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     is_known = known.to_series().is_not_null()
-    judged = f.verdicts(_seen_by(f, rows.filter(~is_known)))
     if not is_known.any():
-        return judged
+        return f.verdicts(rows)
+    judged = f.verdicts(rows.filter(~is_known))
     return judged.select(merge(is_known, known[c.name].filter(is_known), c) for c in judged.get_columns())
-
-
-def _seen_by(f: Filter, rows: pl.DataFrame) -> pl.DataFrame:
-    wanted = {*f.required, *f.optional, *f.needed_features}
-    return rows.select(c for c in rows.columns if c in wanted)
 
 
 def _with_features(rows: pl.DataFrame, f: Filter) -> pl.DataFrame:
@@ -215,8 +210,8 @@ def _blaming(f: Filter, rows: pl.DataFrame | None = None) -> Iterator[None]:
     try:
         yield
     except pl.exceptions.PolarsError as error:
-        seen = _seen_by(f, rows).schema if rows is not None else {}
-        types = ", ".join(f"{name}: {dtype}" for name, dtype in seen.items())
+        schema = {} if rows is None else rows.schema
+        types = ", ".join(f"{name}: {schema[name]}" for name in (*f.required, *f.optional) if name in schema)
         raise FilterError(f"filter {f.name()!r} could not judge the columns ({types}): {error}") from error
 
 

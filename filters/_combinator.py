@@ -59,12 +59,6 @@ class Combinator(Filter):
         )
 
 
-def inputs_of(member: Filter, rows: pl.DataFrame) -> pl.DataFrame:
-    """The columns that a member may see."""
-    wanted = {*member.required, *member.optional, *member.needed_features}
-    return rows.select(c for c in rows.columns if c in wanted)
-
-
 def explaining(column: str, judged: pl.DataFrame) -> list[pl.Series]:
     """A member's verdict columns under a combinator's column: ``verdict_any_of.length``."""
     return [c.alias(f"{column}.{c.name.removeprefix('verdict_')}") for c in judged.get_columns()]

@@ -7,7 +7,7 @@ import polars as pl
 from pydantic import field_validator
 
 from filters import Chain, Filter, FilterEntry, RowsAt
-from filters._combinator import Combinator, attributed, explaining, inputs_of
+from filters._combinator import Combinator, attributed, explaining
 from filters._verdict import MISSING_INPUT, NOT_APPLICABLE, VERDICT, is_keep, spread
 
 
@@ -68,7 +68,7 @@ class AnyOf(Combinator):
 
     def verdicts(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Ask the members in turn."""
-        return self._either(rows.height, lambda m, left: m.verdicts(inputs_of(m, rows.filter(left))))
+        return self._either(rows.height, lambda m, left: m.verdicts(rows.filter(left)))
 
     def sketches(self, rows: pl.DataFrame) -> pl.Series:
         """One field a member: the sketch of a wide one, the verdicts of the others."""
@@ -76,9 +76,9 @@ class AnyOf(Combinator):
         fields = []
         for member in self.filters:
             if member.wide:
-                fields.append(member.sketches(inputs_of(member, rows)).alias(member.name()))
+                fields.append(member.sketches(rows).alias(member.name()))
                 continue
-            judged = member.verdicts(inputs_of(member, rows.filter(left)))
+            judged = member.verdicts(rows.filter(left))
             fields.append(pl.DataFrame([spread(c, left) for c in judged.get_columns()]).to_struct(member.name()))
             left &= ~spread(is_keep(judged.to_series()), left).fill_null(False)
         return pl.DataFrame(fields).to_struct("sketch")
@@ -94,7 +94,7 @@ class AnyOf(Combinator):
 
             def members_rows_at(wanted: pl.Series) -> Iterator[pl.DataFrame]:
                 for rows in rows_at(places.gather(wanted)):
-                    yield inputs_of(member, rows).with_columns(place=places.search_sorted(rows["place"]))
+                    yield rows.with_columns(place=places.search_sorted(rows["place"]))
 
             return member.verdicts_of_sketches(own, members_rows_at)
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from filters import Chain, FilterError, funnel, kept, load, overlap, through
+from filters import Chain, Filter, FilterError, Verdict, funnel, kept, load, overlap, reject, through
+from filters._verdict import verdict_series
 
 TRAJECTORIES = pl.DataFrame(
     {
@@ -145,3 +146,77 @@ def test_the_chain_is_a_fold(data):
         assert judged[f.column()].to_list() == [expected.get(row) for row in range(len(frame))]
         alive = [row for row in alive if expected[row]["outcome"] == "keep"]
     assert_frame_equal(kept(judged), frame[alive])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(rows, max_size=12), st.integers(1, 5), st.integers(0, 4), st.data())
+def test_batches_known_verdicts_and_a_head_start_change_nothing(data, batch, done, draw):
+    frame = pl.DataFrame(data, schema=SCHEMA)
+    whole = CHAIN.judge(frame).select("^verdict_.*$")
+    batches = [frame[start : start + batch] for start in range(0, len(frame), batch)] or [frame]
+    assert_frame_equal(CHAIN.judge_batches(lambda: batches), whole)
+    after = Chain(CHAIN.filters[done:]).judge_batches(lambda: batches, after=whole.select(whole.columns[:done]))
+    assert_frame_equal(after, whole)
+    remembered = pl.Series(
+        draw.draw(st.lists(st.booleans(), min_size=len(frame), max_size=len(frame))), dtype=pl.Boolean
+    )
+    known = whole.select(
+        pl.when(remembered).then(pl.col(c)).alias(c) for c in ("verdict_length", "verdict_verify_math")
+    )
+    assert_frame_equal(CHAIN.judge_batches(lambda: batches, known=known), whole)
+
+
+class Once(Filter):
+    """Remembers the length of a text, and looks at the text again only of rows as long as an earlier one."""
+
+    reads = ("response",)
+    scope = "dataset"
+
+    def sketch(self, rows):
+        return rows.select(pl.col("response").str.len_chars())
+
+    def judge_sketches(self, sketches, rows_at):
+        seen: set[str] = set()
+        verdicts = [Verdict("keep")] * len(sketches)
+        for again in rows_at(sketches["response"].is_duplicated().arg_true()):
+            for place, response in again.select("place", "response").iter_rows():
+                if response in seen:
+                    verdicts[place] = reject("again")
+                seen.add(response)
+        return verdict_series(verdicts)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "aa", "", None]), max_size=12), st.integers(1, 4))
+def test_a_wide_filter_may_look_at_some_rows_again(responses, batch):
+    frame = pl.DataFrame({"response": responses}, schema={"response": pl.String})
+    batches = [frame[start : start + batch] for start in range(0, len(frame), batch)] or [frame]
+    expected = [
+        "missing_input" if text is None else "again" if text in responses[:place] else "keep"
+        for place, text in enumerate(responses)
+    ]
+    for judged in (Chain([Once()]).judge_batches(lambda: batches), frame.select(Once().verdict())):
+        assert [v["reason"] or v["outcome"] for v in judged["verdict_once"]] == expected
+
+
+class Echo(Filter):
+    """Wide, and looks at what another wide filter said."""
+
+    reads = ("verdict_once",)
+    nullable = ("verdict_once",)
+    scope = "dataset"
+
+    def judge_batch(self, rows):
+        return [reject("heard", None, None if said is None else said["outcome"]) for said in rows["verdict_once"]]
+
+
+def test_later_filters_see_earlier_verdicts():
+    frame = pl.DataFrame({"response": ["a", "a", "b"]})
+    judged = Chain([Once(), Echo()]).judge(frame)
+    assert [v and v["evidence"] for v in judged["verdict_echo"]] == ["keep", None, "keep"]
+    alone = Chain([Echo()]).judge(frame)
+    assert [v["evidence"] for v in alone["verdict_echo"]] == [None] * 3
+
+
+def test_no_batch_at_all_is_an_error():
+    with pytest.raises(FilterError, match="no batch of rows"):
+        CHAIN.judge_batches(list)
