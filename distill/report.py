@@ -204,7 +204,8 @@ def _compare(a: Score, b: Score, what: str) -> dict[str, Any]:
 
 
 def _funnel(run: Run) -> list[dict[str, Any]]:
-    return pl.read_csv(run.path("verdicts", "funnel.csv"), schema_overrides={"reason": pl.String}).to_dicts()
+    table = pl.read_csv(run.path("verdicts", "funnel.csv"), schema_overrides={"reason": pl.String})
+    return table.filter(~pl.col("filter").str.contains(".", literal=True)).to_dicts()
 
 
 def _tokens(run: Run) -> dict[str, Any] | None:

@@ -43,6 +43,8 @@ def _funnel(run: Run) -> Table:
     for row in rows.iter_rows(named=True):
         name = row["filter"] if row["filter"] != before else ""
         before = row["filter"]
+        if "." in name:  # a member of any_of or by_domain, below it
+            name = "  " * name.count(".") + name.partition(".")[2]
         table.add_row(name, row["outcome"], row["reason"] or "", f"{row['rows']:,}", f"{row['share']:.1%}")
     facts = (run.manifest("verdicts") or {})["facts"]
     table.caption_justify = "left"

@@ -5,6 +5,8 @@ filter of row scope has said of an unchanged trajectory is not asked again.
 """
 
 import json
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import polars as pl
@@ -25,7 +27,8 @@ def make(run: Run, progress: Progress) -> dict[str, Any]:
     """
     chain = Chain(run.recipe.verdicts)
     made_from = run.trajectory_columns(*KEY, CONTENT)
-    judged = chain.judge_batches(run.trajectory_batches, known=known(run, made_from, chain.filters))
+    source = _watched(run, made_from.height, progress)
+    judged = chain.judge_batches(source, known=known(run, made_from, chain.filters))
     verdicts = check(made_from.select(KEY).hstack(judged), verdict_schema(judged.columns), what="verdicts", key=KEY)
     run.path("verdicts", "filters.json").unlink(missing_ok=True)  # it vouches for the files beside it: written last
     write_parquet(verdicts, run.path("verdicts", "verdicts.parquet"))
@@ -33,7 +36,7 @@ def make(run: Run, progress: Progress) -> dict[str, Any]:
     provenance = [filter.provenance() for filter in chain.filters]
     write_text(run.path("verdicts", "filters.json"), json.dumps(provenance, indent=2) + "\n")
     judged = run.trajectory_columns("problem_id", "completion_tokens").hstack(judged)
-    write_text(run.path("verdicts", "funnel.csv"), funnel(judged).write_csv())
+    write_text(run.path("verdicts", "funnel.csv"), funnel(judged, members=True).write_csv())
     survivors = kept(judged)
     facts: dict[str, Any] = {
         "rows": judged.height,
@@ -48,6 +51,19 @@ def make(run: Run, progress: Progress) -> dict[str, Any]:
         if not labelled.is_empty():
             facts["agreement"] = _agreement(run, run.recipe.verifier, labelled)
     return facts
+
+
+def _watched(run: Run, rows: int, progress: Progress) -> Callable[[], Iterator[pl.DataFrame]]:
+    """The trajectories, batch by batch, with a bar for each time that a filter has them read."""
+    passes = count(1)
+
+    def source() -> Iterator[pl.DataFrame]:
+        with progress.task(f"judging, pass {next(passes)}", rows) as advance:
+            for batch in run.trajectory_batches():
+                yield batch
+                advance(batch.height, "")
+
+    return source
 
 
 def verdict_schema(columns: list[str]) -> pl.Schema:

@@ -29,13 +29,15 @@ def _kept_by(judged: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
     return judged.filter(pl.all_horizontal(pl.lit(True), *keep)).select(pl.exclude("^verdict_.*$"))
 
 
-def funnel(judged: pl.DataFrame) -> pl.DataFrame:
+def funnel(judged: pl.DataFrame, *, members: bool = False) -> pl.DataFrame:
     """Where trajectories fell: one row per filter, outcome and reason, in chain order.
 
     Columns: filter, outcome, reason, rows, share (of the rows that reached the filter), tokens (sum of
-    ``completion_tokens``, where the frame has them) and mean_score. Each filter begins with what it kept.
+    ``completion_tokens``, where the frame has them) and mean_score. Each filter begins with what it kept. With
+    ``members``, those of ``any_of`` and ``by_domain`` follow it as filters named ``any_of.verify_math``.
     """
-    return pl.concat([_tally(judged, column) for column in verdict_columns(judged)] or [pl.DataFrame()])
+    columns = [c for c in judged.columns if c.startswith("verdict_")] if members else verdict_columns(judged)
+    return pl.concat([_tally(judged, column) for column in columns] or [pl.DataFrame()])
 
 
 def _tally(judged: pl.DataFrame, column: str) -> pl.DataFrame:
