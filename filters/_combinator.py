@@ -29,7 +29,8 @@ class Combinator(Filter):
     @property
     def optional(self) -> tuple[str, ...]:
         """What members can do without."""
-        return tuple(c for c in _union(member.optional for member in self.members()) if c not in self.required)
+        required = _union(member.required for member in self.members())
+        return tuple(c for c in _union(member.optional for member in self.members()) if c not in required)
 
     @property
     def needed_features(self) -> tuple[str, ...]:

@@ -71,8 +71,13 @@ class ByDomain(Combinator):
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The domain, and what the members require."""
-        return tuple(dict.fromkeys(["domain", *super().required]))
+        """The domain alone: a frame without programs need not have a column of their tests."""
+        return ("domain",)
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """What the members read; one whose input is not there abstains on the rows of its domain."""
+        return tuple(c for c in (*super().required, *super().optional) if c != "domain")
 
     def unverifiable(self, problems: pl.DataFrame) -> pl.Series:
         """What the filters of the problem's own domain say; they must all keep it, so the first complaint counts."""
@@ -85,6 +90,7 @@ class ByDomain(Combinator):
     def verdicts(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Run each domain's chain on its rows."""
         domain = pl.col("domain")
+        rows = rows.with_columns(pl.lit(None).alias(c) for c in self.optional if c not in rows.columns)
         decisions, explanations = [], []
         for name, chain in self.chains.items():
             own = rows.select(self._is_of(name).fill_null(False)).to_series()

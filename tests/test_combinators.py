@@ -117,6 +117,12 @@ def test_other_domains():
     assert [v["reason"] or v["outcome"] for v in judged["verdict_by_domain"]][2:] == ["keep", "too_short", "too_short"]
 
 
+def test_a_frame_without_programs_needs_no_tests_of_programs():
+    f = load_entry({"by_domain": {"math": "length", "code": "verify_math"}})
+    judged = Chain([f]).judge(ROWS.drop("reference_answer"))
+    assert [v["reason"] or v["outcome"] for v in judged["verdict_by_domain"]][:3] == ["keep", "keep", "missing_input"]
+
+
 def test_provenance_follows_the_members():
     short, long = (load_entry({"any_of": [{"length": {"min_tokens": n}}, "verify_math"]}) for n in (1, 2))
     assert short.provenance()["digest"] != long.provenance()["digest"]
