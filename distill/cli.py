@@ -177,6 +177,21 @@ def audit(
     _guard(audited)
 
 
+@app.command("filters")
+def list_filters(
+    name: Annotated[str | None, typer.Argument(metavar="[FILTER]", help="Show this one in full.")] = None,
+    filters: Filters = None,
+) -> None:
+    """List the filters, or show one with its reasons and parameters."""
+
+    def listed() -> None:
+        from distill.summary import show_filter, show_filters
+
+        _print(show_filter(name) if name else show_filters())
+
+    _guard(listed)
+
+
 @app.command()
 def schema(filters: Filters = None) -> None:
     """Print the JSON schema of recipes, for editors."""

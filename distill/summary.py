@@ -1,14 +1,18 @@
 """The tables at the end of a command: funnel, agreement, scores, and where the files are. Reads well at 80 columns."""
 
+import inspect
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+import filters
 from distill.audit import AUDIT_FILE, Audit
 from distill.store import Run
 from distill.what_if import FATES_FILE, Outcome
@@ -187,3 +191,25 @@ def show_audit(run: Run, audits: Sequence[Audit]) -> Iterator[Table | Text]:
         cells = ("problem_id", "sample", "first", "second", "reference_answer", "first_evidence")
         listed.add_row(*(Text(str("" if row[c] is None else row[c])) for c in cells))
     yield listed
+
+
+def show_filters() -> Iterator[Table | Text]:
+    """Every filter's promise, by what it must see at once."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("filter", "sees", "promise"):
+        table.add_column(column, overflow="fold")
+    for name in filters.available():
+        cls = filters.filter_class(name)
+        table.add_row(name, cls.scope, inspect.cleandoc(cls.__doc__ or "").splitlines()[0])
+    yield table
+
+
+def show_filter(name: str) -> Iterator[Table | Text | Padding]:
+    """A filter's docstring, and its parameters with their defaults."""
+    cls = filters.filter_class(name)
+    yield Text(f"{name} ({cls.scope} scope; reads {', '.join(cls.reads) or 'what its members read'})\n")
+    for paragraph in re.split(r"\n\s*\n|\n(?=\w+:)", inspect.cleandoc(cls.__doc__ or "")):
+        yield Padding(Text(" ".join(paragraph.split())), (0, 0, 1, 0))
+    for parameter, field in cls.model_fields.items():
+        yield Text(f"{parameter}: {field.get_default(call_default_factory=True)!r}")
+        yield Padding(Text(" ".join((field.description or "").split())), (0, 0, 0, 4))

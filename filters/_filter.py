@@ -32,7 +32,7 @@ class Filter(BaseModel):
     millions of rows by a batch at a time and holds nothing else of them, so a sketch should hold no text.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     reads: ClassVar[tuple[str, ...]] = ()
     """Columns the verdict depends on, and no others. A null in any of them is an abstention."""

@@ -1,6 +1,7 @@
 """What a person sees of their mistakes: exit codes, one clear message, no traceback."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+import filters
 from distill.cli import app
 
 RECIPE = """\
@@ -91,3 +93,14 @@ def test_ctrl_c_is_exit_code_130_and_the_same_command_goes_on(recipe, tmp_path):
     result = call("trajectories", recipe)
     assert result.exit_code == 0
     assert journal.read_bytes().startswith(kept)
+
+
+def test_filters_are_listed_and_shown():
+    listed = CliRunner().invoke(app, ["filters"])
+    assert listed.exit_code == 0
+    for name in filters.available():
+        assert re.search(rf"^{name} +(row|problem|dataset) +\w+", listed.output, re.MULTILINE)
+    shown = CliRunner().invoke(app, ["filters", "length"])
+    assert "max_tokens: 16384\n    Most completion tokens of a trajectory that is kept." in shown.output
+    assert max(map(len, (listed.output + shown.output).splitlines())) <= 80
+    assert "Did you mean 'length'?" in CliRunner().invoke(app, ["filters", "lenth"]).output
