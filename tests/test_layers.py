@@ -13,7 +13,7 @@ HOMES = {
     "datasets": "distill/hub.py",
     "huggingface_hub": "distill/hub.py",
     "math_verify": "filters/verify_math.py",
-    "langdetect": "filters/language_mix.py",
+    "langdetect": "filters/_language.py",
     "datasketch": "filters/dedup_near.py",
 }
 STAGES = {"problems", "trajectories", "verdicts", "dataset", "student", "report"}

@@ -1,0 +1,139 @@
+"""Where a text leaves its language: letters of other scripts, and sentences of other languages in a shared script.
+
+Does not know what a text's language is, nor how much of another one is too much.
+"""
+
+import polars as pl
+
+from filters._language import (
+    CONFIDENCE,
+    NEUTRAL,
+    TELLING_WORDS,
+    Detector,
+    detect,
+    likeliest,
+    script_of,
+    typical_words,
+)
+from filters._stopwords import STOPWORDS
+
+SEGMENT_WORDS = 5
+SEGMENT_LETTERS = 24
+"""Shorter segments are not judged by their words."""
+UNSPACED_LETTERS = 12
+"""Chinese within Japanese: this many Han letters in a segment without kana."""
+FOREIGN_WORDS = 2
+"""A doubtful segment has this many different typical words of other languages, or `TELLING_WORDS` long ones..."""
+CLEARLY_FOREIGN_WORDS = 4
+"""...and where it has this many, and none of its own, no detector is asked."""
+NAME_LETTERS = 12
+"""Longer runs of foreign letters are no words or names that the problem speaks of."""
+
+# A foreign name may stand in brackets behind its Latin form.
+_NEUTRAL = NEUTRAL + r"|[(（]\p{Lo}{1,4}[)）]|[(（]\p{Lu}[\p{L}\p{M}.’' -]{1,30}[)）]"
+_SEGMENT_END = r"[.!?]\s|[。！？\n]"
+_NO_LETTERS = r"[^\p{L}\p{M}]+"
+_ACCENTED = r"[\p{Latin}--\p{ASCII}]"
+
+
+def prose_of(texts: pl.Series) -> pl.Series:
+    """The texts without what is in no language: mathematics, code, addresses, short quotations, names in brackets."""
+    return texts.str.replace_all(_NEUTRAL, " ")
+
+
+def stray(language: str) -> str:
+    """Pattern of one letter of a script that the language is not written in.
+
+    Latin letters stand for variables, names and units in every script; whole sentences of them are found apart.
+    """
+    own = "".join(rf"\p{{{script}}}" for script in {*script_of(language), "Latin", "Greek", "Common", "Inherited"})
+    return rf"[\p{{L}}--[{own}]]"
+
+
+def stray_runs(prose: str, problem: str | None, language: str) -> list[str]:
+    """Runs of stray letters, without words and names that stand in the problem."""
+    runs = pl.Series([prose]).str.extract_all(f"{stray(language)}+")[0]
+    return [run for run in runs if len(run) > NAME_LETTERS or run not in (problem or "")]
+
+
+def foreign_segments(prose: pl.Series, language: str, detector: Detector) -> pl.DataFrame:
+    """Sentences of other languages, in the language's own script or in Latin letters.
+
+    Columns row (index into `prose`), foreign (letters in such sentences) and segment (the longest, with its language).
+    """
+    segments = (
+        pl.DataFrame({"row": pl.int_range(len(prose), dtype=pl.UInt32, eager=True), "segment": prose})
+        .with_columns(pl.col("segment").str.replace_all(_SEGMENT_END, "\n").str.split("\n"))
+        .explode("segment")
+        .with_columns(pl.col("segment").str.replace_all(_NO_LETTERS, " ").str.strip_chars())
+        .filter(pl.col("segment").str.len_bytes() >= SEGMENT_LETTERS)
+    )
+    distinct = segments.select(pl.col("segment").unique(maintain_order=True))
+    found = pl.concat(_in_script(distinct, language, script, detector) for script in _shared_scripts(language))
+    return (
+        segments.join(found, on="segment", how="inner", maintain_order="left")
+        .sort("letters", descending=True, maintain_order=True)
+        .group_by("row")
+        .agg(
+            foreign=pl.col("letters").sum(),
+            segment=pl.format("{}: {}", pl.col("language").first(), pl.col("segment").first()),
+        )
+    )
+
+
+def _shared_scripts(language: str) -> list[str]:
+    """Scripts in which sentences of other languages may stand; other scripts are stray letters."""
+    own = [script_of(language)[0]] if language in STOPWORDS or language == "ja" else []
+    return list(dict.fromkeys([*own, "Latin"]))
+
+
+def _in_script(segments: pl.DataFrame, language: str, script: str, detector: Detector) -> pl.DataFrame:
+    """The foreign ones among segments that are written in a script: columns segment, language and letters."""
+    doubtful = segments.filter(_doubtful(language, script))
+    languages = [_foreign_language(segment, language, script, detector) for segment in doubtful["segment"]]
+    letters = pl.col("segment").str.count_matches(rf"\p{{{script}}}")
+    return doubtful.with_columns(language=pl.Series(languages, dtype=pl.String), letters=letters).drop_nulls()
+
+
+def _doubtful(language: str, script: str) -> pl.Expr:
+    """Whether a segment in this script is long enough to judge and poor in typical words of the language."""
+    segment = pl.col("segment")
+    letters = segment.str.count_matches(rf"\p{{{script}}}")
+    if script == "Han":
+        return (letters >= UNSPACED_LETTERS) & ~segment.str.contains(r"[\p{Hiragana}\p{Katakana}]")
+    words = segment.str.count_matches(rf"[\p{{{script}}}\p{{M}}]{{2,}}")
+    mainly = (letters >= SEGMENT_LETTERS) & (2 * letters > segment.str.count_matches(r"\p{L}"))
+    own, only_own, others = (_count(lexicon) for lexicon in typical_words(language, script))
+    if _is_plain(language):
+        others = others + segment.str.count_matches(_ACCENTED)
+    return (
+        mainly & (words >= SEGMENT_WORDS) & (((others >= FOREIGN_WORDS) & (others > only_own)) | (own < 0.05 * words))
+    )
+
+
+def _count(words: frozenset[str]) -> pl.Expr:
+    pattern = rf"(?i)\b(?:{'|'.join(sorted(words))})\b"
+    return pl.col("segment").str.count_matches(pattern) if words else pl.lit(0)
+
+
+def _is_plain(language: str) -> bool:
+    """Whether the language does without accents, so that they tell of another one."""
+    return script_of(language) == ["Latin"] and STOPWORDS[language].isascii()
+
+
+def _foreign_language(segment: str, language: str, script: str, detector: Detector) -> str | None:
+    """The foreign language of a doubtful segment, or None if it is not clearly foreign."""
+    words = set(segment.lower().split())
+    _, only_own, others = typical_words(language, script)
+    telling = len(words & others)
+    if _is_plain(language):
+        telling += sum(not word.isascii() for word in words - others)
+    is_prose = telling >= FOREIGN_WORDS or sum(len(word) >= 4 for word in words) >= TELLING_WORDS
+    if script not in script_of(language):
+        return likeliest(words, script) if is_prose else None
+    if telling >= CLEARLY_FOREIGN_WORDS and not words & only_own:
+        return likeliest(words, script)
+    if not is_prose and script != "Han":
+        return None
+    found, probability = detect(segment, detector)
+    return found if found != language and probability >= CONFIDENCE else None
