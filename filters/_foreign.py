@@ -52,7 +52,7 @@ def stray(language: str) -> str:
 
 def stray_runs(prose: str, problem: str | None, language: str) -> list[str]:
     """Runs of stray letters, without words and names that stand in the problem."""
-    runs = pl.Series([prose]).str.extract_all(f"{stray(language)}+")[0]
+    runs = pl.Series([prose]).str.extract_all(rf"(?:{stray(language)}\p{{M}}*)+")[0]
     return [run for run in runs if len(run) > NAME_LETTERS or run not in (problem or "")]
 
 

@@ -22,6 +22,8 @@ SCRIPTS = {
 """Scripts of the languages that are not written in Latin letters, by ISO 639-1 code."""
 LANGUAGES = tuple(sorted({*SCRIPTS, *STOPWORDS}))
 UNDECIDED = "undecided"
+_MOST_USED = {"Arabic": "ar", "Cyrillic": "ru", "Devanagari": "hi"}
+"""Languages of texts in these scripts that say too little. In Latin letters a formula looks the same."""
 
 NEUTRAL = (
     r"(?s:```.*?```)|`[^`\n]*`|(?s:\\\[.*?\\\])|(?s:\\\(.*?\\\))|(?s:\$\$.*?\$\$)|\$[^$\n]{1,200}\$"
@@ -93,10 +95,10 @@ def _by_words(text: str, candidates: list[str], script: str, detector: Detector)
     if scores[first] >= 2 and scores[first] > scores[second] and words & typical_words(first, script)[1]:
         return first
     if sum(len(word) >= 4 for word in words) < TELLING_WORDS:
-        return UNDECIDED
+        return _MOST_USED.get(script, UNDECIDED)
     language, probability = detect(" ".join(sorted(words)), detector)
     if probability < CONFIDENCE:
-        return UNDECIDED
+        return _MOST_USED.get(script, UNDECIDED)
     return language if language in candidates else None
 
 

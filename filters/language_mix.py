@@ -20,6 +20,7 @@ from filters._verdict import merge
 
 BEGINNING_CHARS = 2000
 """Enough of a trajectory to tell its language."""
+EXCERPT_CHARS = 80
 
 
 class LanguageMix(Filter):
@@ -120,11 +121,13 @@ class LanguageMix(Filter):
         table = census.join(segments, on="row", how="left", maintain_order="left").fill_null(0)
         verdicts = []
         for row, letters, strays, foreign, segment in table.iter_rows():
-            runs: list[str] = []
-            if self._is_mixed(strays + foreign, letters) and strays:
+            evidence = segment
+            if strays and self._is_mixed(strays + foreign, letters):
                 runs = stray_runs(prose[row], problems[row], language)
                 strays = sum(map(len, runs))
-            verdicts.append(self._verdict(letters, strays, foreign, " ".join(runs) if strays >= foreign else segment))
+                if runs and strays >= foreign:
+                    evidence = _excerpt(prose[row], runs[0])
+            verdicts.append(self._verdict(letters, strays, foreign, evidence))
         return verdicts
 
     def _is_mixed(self, outside: int, letters: int) -> bool:
@@ -135,3 +138,7 @@ class LanguageMix(Filter):
         if not self._is_mixed(strays + foreign, letters):
             return Verdict("keep", None, share)
         return reject("foreign_script" if strays >= foreign else "foreign_language", share, evidence)
+
+
+def _excerpt(text: str, begin: str) -> str:
+    return text[text.index(begin) :][:EXCERPT_CHARS].partition("\n")[0]
