@@ -6,7 +6,7 @@ from typing import Literal
 import polars as pl
 from pydantic import NonNegativeInt
 
-from filters import Filter, canonical_answer, extract_answer, verdict_where
+from filters import VERDICT, Filter, canonical_answer, extract_answer, verdict_where
 from filters._text import text
 
 THINK_TAG = r"(?i)</?think(?:ing)?\s*>"
@@ -25,7 +25,6 @@ _HASHES = re.compile(r"^[ \t]*####[ \t]*([-+$]?\d[^\n]{0,60})$", re.MULTILINE)
 """The mark of GSM8K with a number behind it; other lines of the kind are Markdown headings."""
 _STYLE = {"math": "boxed", "choice": "stated", "code": "code"}
 """What counts as a final answer in a domain, where any text does in the others."""
-_FINAL = {"answers": pl.Int64, "shown": pl.String, "behind": pl.String}
 
 
 class Format(Filter):
@@ -85,55 +84,66 @@ class Format(Filter):
 
     def judge(self) -> pl.Expr:
         """Look at how generation ended, then at the tags, then at the answer."""
-        reasoning, response, finish = (
-            text("reasoning").fill_null(""),
-            text("response"),
-            text("finish_reason").fill_null("stop"),
+        # In steps, since an expression that occurs twice is computed twice.
+        return pl.struct(self.reads).map_batches(self._judge_rows, return_dtype=VERDICT)
+
+    def _judge_rows(self, column: pl.Series) -> pl.Series:
+        reasoning, response, leak = pl.col("reasoning").fill_null(""), pl.col("response"), f"({LEAKED_TOKEN})"
+        rows = column.struct.unnest().select(text(name) for name in self.reads)
+        rows = rows.with_columns(
+            finish=pl.col("finish_reason").fill_null("stop"),
+            opened=pl.col("reasoning").is_null() & response.str.contains(r"(?i)<think(?:ing)?\s*>"),
+            tags=reasoning.str.contains(THINK_TAG) | response.str.contains(THINK_TAG),
+            leak=reasoning.str.extract(leak).fill_null(response.str.extract(leak)),
+            **_final_answers(rows.select("response", self._style())),
         )
-        leak = reasoning.str.extract(f"({LEAKED_TOKEN})").fill_null(response.str.extract(f"({LEAKED_TOKEN})"))
-        answers_of = pl.struct(response=response, style=self._style())
-        final = answers_of.map_batches(_final_answers, return_dtype=pl.Struct(_FINAL)).struct
-        answers, shown, behind = final.field("answers"), final.field("shown"), final.field("behind")
         rejects = {
-            "truncated": finish == "length",
-            "aborted": finish.str.starts_with("aborted"),
-            "not_stopped": finish != "stop",
-            "unclosed_reasoning": text("reasoning").is_null() & response.str.contains(r"(?i)<think(?:ing)?\s*>"),
+            "truncated": pl.col("finish") == "length",
+            "aborted": pl.col("finish").str.starts_with("aborted"),
+            "not_stopped": pl.col("finish") != "stop",
+            "unclosed_reasoning": pl.col("opened"),
             "no_reasoning": pl.lit(self.reasoning == "required") & (reasoning.str.strip_chars() == ""),
-            "repeated_think_tags": reasoning.str.contains(THINK_TAG) | response.str.contains(THINK_TAG),
-            "leaked_token": leak.is_not_null(),
+            "repeated_think_tags": pl.col("tags"),
+            "leaked_token": pl.col("leak").is_not_null(),
             "empty_response": response.str.strip_chars() == "",
-            "no_final_answer": answers == 0,
-            "several_final_answers": answers > 1,
-            "text_after_answer": behind.str.len_chars() > self.max_chars_after_answer,
+            "no_final_answer": pl.col("answers") == 0,
+            "several_final_answers": pl.col("answers") > 1,
+            "text_after_answer": pl.col("behind").str.len_chars() > self.max_chars_after_answer,
         }
-        evidence = leak.fill_null(pl.when(rejects["text_after_answer"]).then(behind).otherwise(shown))
-        return verdict_where(score=answers, rejects=rejects, evidence=evidence)
+        shown = pl.when(rejects["text_after_answer"]).then("behind").otherwise("shown")
+        evidence = pl.col("leak").fill_null(shown)
+        return rows.select(verdict_where(score=pl.col("answers"), rejects=rejects, evidence=evidence)).to_series()
 
     def _style(self) -> pl.Expr:
         if self.final_answer != "by_domain":
-            return pl.lit(self.final_answer)
-        return text("domain").fill_null("math").replace_strict(_STYLE, default="any", return_dtype=pl.String)
+            return pl.lit(self.final_answer).alias("style")
+        return (
+            text("domain")
+            .fill_null("math")
+            .replace_strict(_STYLE, default="any", return_dtype=pl.String)
+            .alias("style")
+        )
 
 
-def _final_answers(column: pl.Series) -> pl.Series:
-    """For each response and style: how many final answers, which, and the text behind the last one."""
-    rows = column.struct.unnest().with_columns(
-        boxes=pl.col("response").str.extract_all(BOX), behind=pl.col("response").str.replace(rf"(?s)^.*{BOX}", "")
-    )
-    found = [_final_answer(**row) for row in rows.iter_rows(named=True)]
-    return pl.DataFrame(found, schema=_FINAL, orient="row").to_struct()
+def _final_answers(rows: pl.DataFrame) -> dict[str, pl.Series]:
+    """Of each response and style: how many final answers, which ones are shown, and the text behind the last one."""
+    boxes = rows["response"].str.extract_all(BOX)
+    behind = rows["response"].str.replace(rf"(?s)^.*{BOX}", "")
+    found = [_final_answer(*row) for row in zip(*rows, boxes, behind, strict=True)]
+    schema = {"answers": pl.Int64, "shown": pl.String, "behind": pl.String}
+    return pl.DataFrame(found, schema=schema, orient="row").to_dict()
 
 
-def _final_answer(response: str, style: str, boxes: list[str], behind: str) -> tuple[int, str, str]:
+def _final_answer(response: str, style: str, boxes: pl.Series, behind: str) -> tuple[int, str, str]:
     if style in ("code", "any"):
         return int(bool(response.strip()) if style == "any" else response.count("```") > 1), "", ""
     answers = [box[box.index("{") + 1 : -1].strip() for box in boxes]
     if style == "stated":
-        for mark in _HASHES.finditer(response):
-            answers.append(mark[1])
-            behind = min(behind, response[mark.end() :], key=len)
-        if not answers and (answer := extract_answer(response)):
-            answers, behind = [answer], response.rpartition(answer)[2]
+        marks = list(_HASHES.finditer(response))
+        answers += [mark[1].strip() for mark in marks]
+        behind = min(behind, response[marks[-1].end() :], key=len) if marks else behind
+    answers = [answer for answer in dict.fromkeys(answers) if answer]
+    if style == "stated" and not answers and (answer := extract_answer(response)):
+        answers, behind = [answer], response.rpartition(answer)[2]
     different = {canonical_answer(answer): answer for answer in answers} if len(answers) > 1 else answers
-    return len(different), " | ".join(sorted(set(answers))), behind if answers else ""
+    return len(different), " | ".join(sorted(answers)), behind if answers else ""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import Field, NonNegativeInt
 
-from filters import Filter, verdict_where
+from filters import VERDICT, Filter, verdict_where
 from filters._text import text
 
 _CODE_BLOCK = r"(?s)```.*?(?:```|\z)"
@@ -52,20 +52,32 @@ class Readability(Filter):
 
     def judge(self) -> pl.Expr:
         """Measure the longest paragraph and count code blocks."""
-        reasoning = text("reasoning").fill_null(text("response"))
+        # In steps, since an expression that occurs twice is computed twice.
+        return pl.struct(self.reads).map_batches(self._judge_rows, return_dtype=VERDICT)
+
+    def _judge_rows(self, column: pl.Series) -> pl.Series:
+        reasoning, paragraphs, lengths = pl.col("text"), pl.col("paragraphs"), pl.col("lengths")
         prose = reasoning.str.replace_all(_CODE_BLOCK, _BREAK).str.replace_all(_BLANK_LINE, _BREAK)
-        paragraphs = prose.str.split(_BREAK)
-        lengths = paragraphs.list.eval(self._length(pl.element().str.strip_chars()))
-        blocks = (reasoning.str.count_matches(_FENCE) + 1) // 2
-        is_code = (text("domain") == "code").fill_null(False)
+        measured = (
+            column.struct.unnest()
+            .select(text=text("reasoning").fill_null(text("response")), is_code=text("domain").eq_missing("code"))
+            .with_columns(paragraphs=prose.str.split(_BREAK), blocks=(reasoning.str.count_matches(_FENCE) + 1) // 2)
+            .with_columns(lengths=paragraphs.list.eval(self._length(pl.element().str.strip_chars())))
+            .select(
+                "text",
+                "is_code",
+                "blocks",
+                length=lengths.list.max(),
+                longest=paragraphs.list.get(lengths.list.arg_max()),
+            )
+        )
         rejects = {
-            "long_paragraph": lengths.list.max() > self.max_paragraph,
-            "code_in_reasoning": ~is_code & (blocks > self.max_code_blocks),
+            "long_paragraph": pl.col("length") > self.max_paragraph,
+            "code_in_reasoning": ~pl.col("is_code") & (pl.col("blocks") > self.max_code_blocks),
         }
-        longest = paragraphs.list.get(lengths.list.arg_max())
-        code = reasoning.str.extract(r"((?s:```.{0,200}))")
-        shown = pl.when(rejects["long_paragraph"]).then(longest).when(rejects["code_in_reasoning"]).then(code)
-        return verdict_where(score=lengths.list.max(), rejects=rejects, evidence=shown)
+        code = pl.when(rejects["code_in_reasoning"]).then(reasoning.str.extract(r"((?s:```.{0,200}))"))
+        shown = pl.when(rejects["long_paragraph"]).then("longest").otherwise(code)
+        return measured.select(verdict_where(score=pl.col("length"), rejects=rejects, evidence=shown)).to_series()
 
     def _length(self, paragraph: pl.Expr) -> pl.Expr:
         return paragraph.str.len_chars() if self.paragraph_unit == "characters" else paragraph.str.count_matches(r"\S+")
