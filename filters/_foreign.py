@@ -89,26 +89,38 @@ def _shared_scripts(language: str) -> list[str]:
 
 def _in_script(segments: pl.DataFrame, language: str, script: str, detector: Detector) -> pl.DataFrame:
     """The foreign ones among segments that are written in a script: columns segment, language and letters."""
-    doubtful = segments.filter(_doubtful(language, script))
+    # The cheap condition first: most segments have typical words of the language and of no other.
+    doubtful = segments.filter(_poor_in_own_words(language, script)).filter(_can_be_judged(language, script))
     languages = [_foreign_language(segment, language, script, detector) for segment in doubtful["segment"]]
     letters = pl.col("segment").str.count_matches(rf"\p{{{script}}}")
     return doubtful.with_columns(language=pl.Series(languages, dtype=pl.String), letters=letters).drop_nulls()
 
 
-def _doubtful(language: str, script: str) -> pl.Expr:
-    """Whether a segment in this script is long enough to judge and poor in typical words of the language."""
+def _poor_in_own_words(language: str, script: str) -> pl.Expr:
+    if script == "Han":
+        return ~pl.col("segment").str.contains(r"[\p{Hiragana}\p{Katakana}]")
+    own, _, others = typical_words(language, script)
+    words = pl.col("segment").str.count_matches(" ", literal=True) + 1
+    return (_telling(others, language) >= FOREIGN_WORDS) | (20 * _count(own) < words)
+
+
+def _can_be_judged(language: str, script: str) -> pl.Expr:
+    """Whether a segment that is poor in own words is long enough, mainly in this script, and nearer to others."""
     segment = pl.col("segment")
     letters = segment.str.count_matches(rf"\p{{{script}}}")
     if script == "Han":
-        return (letters >= UNSPACED_LETTERS) & ~segment.str.contains(r"[\p{Hiragana}\p{Katakana}]")
+        return letters >= UNSPACED_LETTERS
+    own, only_own, others = typical_words(language, script)
     words = segment.str.count_matches(rf"[\p{{{script}}}\p{{M}}]{{2,}}")
     mainly = (letters >= SEGMENT_LETTERS) & (2 * letters > segment.str.count_matches(r"\p{L}"))
-    own, only_own, others = (_count(lexicon) for lexicon in typical_words(language, script))
-    if _is_plain(language):
-        others = others + segment.str.count_matches(_ACCENTED)
-    return (
-        mainly & (words >= SEGMENT_WORDS) & (((others >= FOREIGN_WORDS) & (others > only_own)) | (own < 0.05 * words))
-    )
+    nearer = (_telling(others, language) > _count(only_own)) | (20 * _count(own) < words)
+    return mainly & (words >= SEGMENT_WORDS) & nearer
+
+
+def _telling(others: frozenset[str], language: str) -> pl.Expr:
+    """How many words speak for another language."""
+    accented = pl.col("segment").str.count_matches(_ACCENTED) if _is_plain(language) else pl.lit(0)
+    return _count(others) + accented
 
 
 def _count(words: frozenset[str]) -> pl.Expr:
