@@ -16,6 +16,7 @@ from filters._language import (
     typical_words,
 )
 from filters._stopwords import STOPWORDS
+from filters._verdict import merge
 
 SEGMENT_WORDS = 5
 SEGMENT_LETTERS = 24
@@ -31,6 +32,9 @@ NAME_LETTERS = 12
 
 # A foreign name may stand in brackets behind its Latin form.
 _NEUTRAL = NEUTRAL + r"|[(（]\p{Lo}{1,4}[)）]|[(（]\p{Lu}[\p{L}\p{M}.’' -]{1,30}[)）]"
+# Some models write everything into one block of JSON or Markdown, which is no code.
+_PROSE_FENCE = r"```(?:json|markdown|md|te?xt|plaintext)\b"
+_FENCED_PROSE = rf"(?s){_PROSE_FENCE}(.*?)(?:```|\z)"
 _SEGMENT_END = r"[.!?]\s|[。！？\n]"
 _NO_LETTERS = r"[^\p{L}\p{M}]+"
 _ACCENTED = r"[\p{Latin}--\p{ASCII}]"
@@ -38,6 +42,9 @@ _ACCENTED = r"[\p{Latin}--\p{ASCII}]"
 
 def prose_of(texts: pl.Series) -> pl.Series:
     """The texts without what is in no language: mathematics, code, addresses, short quotations, names in brackets."""
+    fenced = texts.str.contains(_PROSE_FENCE)
+    if fenced.any():
+        texts = merge(fenced, texts.filter(fenced).str.replace_all(_FENCED_PROSE, "$1"), texts.filter(~fenced))
     return texts.str.replace_all(_NEUTRAL, " ")
 
 

@@ -101,6 +101,14 @@ def test_a_long_quotation_is_mixing():
     assert judge(f"{ENGLISH}“{SENTENCES['fr'] * 3}”")["reason"] == "foreign_language"
 
 
+def test_prose_in_a_block_is_no_code():
+    chinese = SENTENCES["zh"] * 9
+    assert judge(f"```python\n# {chinese}\n```")["outcome"] == "keep"
+    assert judge(f'```json\n{{"reasoning": "{chinese}"}}\n```')["reason"] == "foreign_script"
+    assert judge(f'```json\n{{"reasoning": "{chinese}')["reason"] == "foreign_script"
+    assert judge(f"```markdown\n{SENTENCES['fr']}\n```")["reason"] == "foreign_language"
+
+
 def test_a_name_of_the_problem_is_no_mixing():
     text = ENGLISH + "So 小明 has two apples and 小红 has three. " * 3
     assert judge(text)["reason"] == "foreign_script"
