@@ -2,25 +2,27 @@
 
     python tests/bench/bench_language_mix.py --rows 2000
 
-The baselines judge the first ``--baseline-rows`` rows and their time is scaled to all rows. To a tenth of the clean
-rows one foreign sentence is added, at a random place; what else the corpus plants is left out.
+The baselines judge the first ``--baseline-rows`` rows and their time is scaled to all rows. Besides the foreign
+paragraphs and the token garbage that the corpus plants in 4 % of its rows, a tenth of the clean rows get one single
+foreign sentence at a random place. Rows with other defects are left out.
 """
 
 import argparse
 import random
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from time import perf_counter
 
 import polars as pl
 from corpus import frames
+from table import HEADER, row, timed
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from filters.language_mix import LanguageMix
 
-TARGET = 100
+DETECTORS = [name for name in ("langdetect", "pycld2") if find_spec(name)]
 SENTENCES = (
     "لذلك وجدنا أن مجموع العددين يساوي أربعين.",
     "Wir haben also gefunden, dass die Summe der beiden Zahlen gleich vierzig ist.",
@@ -44,10 +46,9 @@ SENTENCES = (
 
 
 def corpus(rows: int, seed: int) -> pl.DataFrame:
-    """Rows of the corpus; ``mixed`` is the sentence added, null in clean rows."""
-    frame = pl.concat(frames(rows, seed=seed)).filter(
-        pl.col("planted").is_null() | pl.col("planted").str.contains("lang")
-    )
+    """Rows of the corpus; ``mixed`` is what is foreign in them, null in clean rows."""
+    frame = pl.concat(frames(rows, seed=seed))
+    frame = frame.filter(pl.col("planted").fill_null("foreign").str.contains("foreign|garbage"))
     generator = random.Random(seed)
     reasoning, mixed = [], []
     for text, planted in frame.select("reasoning", "planted").iter_rows():
@@ -57,25 +58,24 @@ def corpus(rows: int, seed: int) -> pl.DataFrame:
             paragraphs.insert(generator.randrange(len(paragraphs) + 1), sentence)
             text = "\n\n".join(paragraphs)
         reasoning.append(text)
-        mixed.append(sentence or planted)
+        mixed.append("one sentence" if sentence else planted)
     return frame.with_columns(reasoning=pl.Series(reasoning), mixed=pl.Series(mixed, dtype=pl.String))
 
 
 def per_paragraph(frame: pl.DataFrame) -> list[bool]:
     """Whether langdetect names another language than English for any paragraph."""
-    languages = [{_language(paragraph) for paragraph in text.split("\n\n")} for text in frame["reasoning"]]
+    languages = [{_language(paragraph) for paragraph in text.split("\n\n")} for text in _texts(frame)]
     return [bool(found - {"en", None}) for found in languages]
 
 
 def whole_text(frame: pl.DataFrame) -> list[bool]:
     """Whether langdetect names another language than English for the text."""
-    return [_language(text) not in ("en", None) for text in frame["reasoning"]]
+    return [_language(text) not in ("en", None) for text in _texts(frame)]
 
 
 def ours(detector: str) -> Callable[[pl.DataFrame], list[bool]]:
     """Whether language_mix rejects."""
     f = LanguageMix(detector=detector)
-    f.check_ready()
     return lambda frame: (frame.select(f.verdict()).to_series().struct.field("outcome") == "reject").to_list()
 
 
@@ -89,17 +89,21 @@ def _language(text: str) -> str | None:
         return None
 
 
-def measure(judge: Callable[[pl.DataFrame], list[bool]], frame: pl.DataFrame, rows: int) -> dict[str, float]:
-    """Seconds for ``rows`` rows, false positives and recall on ``frame``."""
-    begin = perf_counter()
-    flags = pl.Series(judge(frame), dtype=pl.Boolean)
-    seconds = (perf_counter() - begin) * rows / len(frame)
-    clean = frame["mixed"].is_null()
-    return {"s": seconds, "false": flags.filter(clean).mean() or 0.0, "recall": flags.filter(~clean).mean() or 0.0}
+def _texts(frame: pl.DataFrame) -> list[str]:
+    return (frame["reasoning"] + "\n\n" + frame["response"]).to_list()
+
+
+def quality(job: str, frame: pl.DataFrame, flags: list[bool]) -> str:
+    """One line: false positives on clean rows, and recall by what is foreign."""
+    flagged = frame.select("mixed", flag=pl.Series(flags, dtype=pl.Boolean))
+    shares = dict(flagged.group_by(pl.col("mixed").fill_null("clean").str.head(7)).agg(pl.col("flag").mean()).rows())
+    return f"{job:<44}" + "".join(
+        f"{shares.get(kind, float('nan')):>10.2%}" for kind in ("clean", "foreign", "garbage", "one sen")
+    )
 
 
 def main() -> None:
-    """Print the table."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--baseline-rows", type=int, default=100)
@@ -110,20 +114,23 @@ def main() -> None:
     DetectorFactory.seed = 0
     frame = corpus(options.rows, options.seed)
     few = frame.head(options.baseline_rows)
-    per_paragraph(few.head(1))
-    baseline = measure(per_paragraph, few, len(frame))
-    table = {"langdetect per paragraph": baseline, "langdetect on whole texts": measure(whole_text, few, len(frame))}
-    for detector in ("langdetect", "pycld2"):
-        try:
-            table[f"language_mix, {detector}"] = measure(ours(detector), frame, len(frame))
-        except ValueError as error:
-            print(error)
+    per_paragraph(few.head(1))  # loads the profiles
+    scale = len(frame) / len(few)
     chars = frame["reasoning"].str.len_chars().mean()
-    print(f"{len(frame)} rows of {chars:.0f} characters; baselines on {len(few)}, scaled")
-    print(f"{'job':28s}{'s':>9s}{'ratio':>8s}{'target':>8s}{'false':>9s}{'recall':>9s}")
-    for job, row in table.items():
-        ratio, target = baseline["s"] / row["s"], f"≥ {TARGET}" if job.startswith("language_mix") else ""
-        print(f"{job:28s}{row['s']:9.2f}{ratio:7.0f}x{target:>8s}{row['false']:9.2%}{row['recall']:9.2%}")
+    print(f"{len(frame)} rows of {chars:.0f} characters; baselines on {len(few)} of them, times {scale:.0f}")
+    paragraphs_s, by_paragraph = timed(lambda: per_paragraph(few))
+    whole_s, by_text = timed(lambda: whole_text(few))
+    found = {"langdetect per paragraph": (few, by_paragraph), "langdetect on whole texts": (few, by_text)}
+    print(HEADER)
+    for detector in DETECTORS:
+        judge = ours(detector)
+        seconds, flags = timed(lambda judge=judge: judge(frame))
+        found[f"language_mix, {detector}"] = frame, flags
+        print(row(f"langdetect per paragraph | {detector}", paragraphs_s * scale, seconds, ">= 100x"))
+        print(row(f"langdetect on whole texts | {detector}", whole_s * scale, seconds))
+    print(f"\n{'rejected':<44}{'clean':>10}{'planted':>10}{'garbage':>10}{'sentence':>10}")
+    for job, (rows, flags) in found.items():
+        print(quality(job, rows, flags))
 
 
 if __name__ == "__main__":
