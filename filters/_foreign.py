@@ -36,7 +36,7 @@ _NEUTRAL = NEUTRAL + r"|[(（]\p{Lo}{1,4}[)）]|[(（]\p{Lu}[\p{L}\p{M}.’' -]{
 _PROSE_FENCE = r"```(?:json|markdown|md|te?xt|plaintext)\b"
 _FENCED_PROSE = rf"(?s){_PROSE_FENCE}(.*?)(?:```|\z)"
 _SEGMENT_END = r"[.!?]\s|[。！？\n]"
-_NO_LETTERS = r"[^\p{L}\p{M}]+"
+_NO_LETTERS = r"[^\p{L}\p{M}\n]+"
 _ACCENTED = r"[\p{Latin}--\p{ASCII}]"
 
 
@@ -63,17 +63,28 @@ def stray_runs(prose: str, problem: str | None, language: str) -> list[str]:
     return [run for run in runs if len(run) > NAME_LETTERS or run not in (problem or "")]
 
 
-def foreign_segments(prose: pl.Series, language: str, detector: Detector) -> pl.DataFrame:
-    """Sentences of other languages, in the language's own script or in Latin letters.
+def sentences_of(prose: pl.Series) -> pl.Series:
+    """The letters of each text, with one space for all between two words and one sentence a line."""
+    return prose.str.replace_all(_SEGMENT_END, "\n").str.replace_all(_NO_LETTERS, " ")
 
-    Columns row (index into `prose`), foreign (letters in such sentences) and segment (the longest, with its language).
+
+def letters_in(sentences: pl.Series) -> pl.Series:
+    """Number of letters of each text, given its `sentences_of`; faster than to match them one by one."""
+    breaks = sentences.str.count_matches(" ", literal=True) + sentences.str.count_matches("\n", literal=True)
+    return sentences.str.len_chars() - breaks
+
+
+def foreign_segments(sentences: pl.Series, language: str, detector: Detector) -> pl.DataFrame:
+    """Sentences of other languages, in the language's own script or in Latin letters, given `sentences_of` texts.
+
+    Columns row (index of the text), foreign (letters in such sentences) and segment (the longest, with its language).
     """
+    rows = pl.DataFrame({"row": pl.int_range(len(sentences), dtype=pl.UInt32, eager=True), "segment": sentences})
     segments = (
-        pl.DataFrame({"row": pl.int_range(len(prose), dtype=pl.UInt32, eager=True), "segment": prose})
-        .with_columns(pl.col("segment").str.replace_all(_SEGMENT_END, "\n").str.split("\n"))
+        rows.with_columns(pl.col("segment").str.split("\n"))
         .explode("segment")
-        .with_columns(pl.col("segment").str.replace_all(_NO_LETTERS, " ").str.strip_chars())
         .filter(pl.col("segment").str.len_bytes() >= SEGMENT_LETTERS)
+        .with_columns(pl.col("segment").str.strip_chars(" "))
     )
     distinct = segments.select(pl.col("segment").unique(maintain_order=True))
     found = pl.concat(_in_script(distinct, language, script, detector) for script in _shared_scripts(language))

@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import Field, NonNegativeInt, field_validator
 
 from filters import Filter, Verdict, abstain, reject
-from filters._foreign import foreign_segments, prose_of, stray, stray_runs
+from filters._foreign import foreign_segments, letters_in, prose_of, sentences_of, stray, stray_runs
 from filters._language import LANGUAGES, UNDECIDED, Detector, check_detector, languages_of
 from filters._text import batches, text, whole_text
 from filters._verdict import merge
@@ -112,13 +112,12 @@ class LanguageMix(Filter):
 
     def _judge_texts(self, texts: pl.Series, problems: pl.Series, language: str) -> list[Verdict]:
         prose = prose_of(texts)
-        census = prose.to_frame("text").select(
-            row=pl.int_range(pl.len(), dtype=pl.UInt32),
-            letters=pl.col("text").str.count_matches(r"\p{L}"),
-            strays=pl.col("text").str.count_matches(stray(language)),
+        sentences = sentences_of(prose)
+        census = pl.DataFrame(
+            {"letters": letters_in(sentences), "strays": sentences.str.count_matches(stray(language))}
         )
-        segments = foreign_segments(prose, language, self.detector)
-        table = census.join(segments, on="row", how="left", maintain_order="left").fill_null(0)
+        segments = foreign_segments(sentences, language, self.detector)
+        table = census.with_row_index("row").join(segments, on="row", how="left", maintain_order="left").fill_null(0)
         verdicts = []
         for row, letters, strays, foreign, segment in table.iter_rows():
             evidence = segment
