@@ -13,7 +13,7 @@ from filters import VERDICT, Filter, verdict_where
 from filters._text import text
 
 _CODE_BLOCK = r"(?s)```.*?(?:```|\z)"
-_FENCE = r"```|(?m:^[ \t]*~~~)"
+_FENCE = r"```|(?:^|\n)[ \t]*~~~"
 _BLANK_LINE = r"\n[ \t\r]*\n"
 _BREAK = "\n\n"
 

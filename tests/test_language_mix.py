@@ -6,7 +6,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from bench.corpus import frames
+from hypothesis import given
+from hypothesis import strategies as st
 
+from filters._foreign import letters_in, sentences_of
 from filters._language import LANGUAGES, UNDECIDED, languages_of
 from filters.format import Format
 from filters.language_mix import LanguageMix
@@ -167,6 +171,20 @@ def test_garbage_after_a_correct_answer(seed):
     frame = frame.with_columns(finish_reason=pl.lit("stop")).with_columns(LanguageMix().verdict(), Format().verdict())
     assert frame["verdict_language_mix"][0]["reason"] == "foreign_script"
     assert [v["reason"] for v in frame["verdict_format"]] == ["text_after_answer"] * 2
+
+
+def test_every_planted_defect_of_the_corpus_is_found():
+    rows = pl.concat(frames(500)).with_columns(LanguageMix().verdict())
+    rejected = rows.filter(pl.col("verdict_language_mix").struct.field("outcome") != "keep")["planted"]
+    planted = rows.filter(pl.col("planted").str.contains("foreign|garbage"))["planted"]
+    assert planted.n_unique() > 3
+    assert rejected.to_list() == planted.to_list()
+
+
+@given(st.text(st.sampled_from("aé中かк ا1$.!?。\n\t-’☃"), max_size=80))
+def test_letters_are_counted_as_one_by_one(text):
+    sentences = sentences_of(pl.Series([text]))
+    assert letters_in(sentences).item() == sum(c.isalpha() for c in text)
 
 
 # ------------------------------------------------------------------------------------------------------- real data

@@ -5,6 +5,7 @@ import re
 
 import polars as pl
 import pytest
+from bench.corpus import frames
 
 from filters.readability import Readability
 
@@ -61,6 +62,15 @@ def test_code_blocks_are_counted(reasoning, blocks):
 def test_evidence_shows_the_place():
     assert judge("Good.\n\n" + "wall " * 700 + "\n\nGood.")["evidence"].startswith("wall wall")
     assert judge("Try this:\n```python\nprint(1)\n```")["evidence"].startswith("```python\nprint(1)")
+
+
+def test_every_planted_defect_of_the_corpus_is_found():
+    rows = pl.concat(frames(500)).with_columns(Readability().verdict())
+    reasons = dict(rows.group_by("planted").agg(pl.col("verdict_readability").struct.field("reason").unique()).rows())
+    assert reasons.pop("code") == ["code_in_reasoning"]
+    assert reasons.pop("long_paragraph") == ["long_paragraph"]
+    assert "long_paragraph" in reasons.pop("loop")
+    assert all(found == [None] for found in reasons.values())
 
 
 def test_the_default_on_real_solutions(shared_data):
