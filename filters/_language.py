@@ -1,6 +1,6 @@
 """Which language a text is in: scripts first, then words that every text of a language has, then a detector.
 
-The home of the detectors. Does not say what is foreign in a text, and knows 34 languages only.
+The home of the detectors. Does not say what is foreign in a text, and knows `LANGUAGES` only.
 """
 
 from functools import cache
@@ -25,8 +25,11 @@ UNDECIDED = "undecided"
 _MOST_USED = {"Arabic": "ar", "Cyrillic": "ru", "Devanagari": "hi"}
 """Languages of texts in these scripts that say too little. In Latin letters a formula looks the same."""
 
+# A dollar before a space opens no formula: it is a price. What opens twice before it closes is no formula either, else
+# a loop of openings would be searched to its end from each of them.
 NEUTRAL = (
-    r"(?s:```.*?```)|`[^`\n]*`|(?s:\\\[.*?\\\])|(?s:\\\(.*?\\\))|(?s:\$\$.*?\$\$)|\$[^$\n]{1,200}\$"
+    r"(?s:```.*?```)|`[^`\n]*`|\$[^$\s](?:[^$\n]{0,198}[^$\s])?\$|\$\$(?:[^\n]|\n[^\n])*?\$\$"
+    r"|\\\((?:[^\n\\]|\\[^(\n])*?\\\)|\\\[(?:[^\n\\]|\\[^\[\n]|\n[^\n])*?\\\]"
     r"|https?://\S+|\\[a-zA-Z]+|<<[^<>\n]*>>"
     r"|“[^”\n]{1,80}”|\"[^\"\n]{1,80}\"|«[^»\n]{1,80}»|「[^」\n]{1,80}」|『[^』\n]{1,80}』|《[^》\n]{1,80}》"
 )

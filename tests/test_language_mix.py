@@ -1,8 +1,10 @@
 """Foreign sentences are found; mathematics, code, names, quotations and odd English are not foreign."""
 
 import random
+import sys
 from itertools import permutations
 from pathlib import Path
+from time import monotonic
 
 import polars as pl
 import pytest
@@ -10,6 +12,7 @@ from bench.corpus import frames
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filters import FilterError
 from filters._foreign import letters_in, sentences_of
 from filters._language import LANGUAGES, UNDECIDED, languages_of
 from filters.format import Format
@@ -105,6 +108,14 @@ def test_a_long_quotation_is_mixing():
     assert judge(f"{ENGLISH}“{SENTENCES['fr'] * 3}”")["reason"] == "foreign_language"
 
 
+@pytest.mark.parametrize(
+    "text", ["It costs $5. {} It costs $6.", r"\( x. {}" + "\n" + r"\( y \)", r"\[ x." + "\n\n{}\n\n" + r"\[ y \]"]
+)
+def test_what_looks_like_an_opening_formula_hides_nothing(text):
+    assert judge(ENGLISH + text.format(SENTENCES["zh"]))["reason"] == "foreign_script"
+    assert judge(ENGLISH + text.format(SENTENCES["fr"]))["reason"] == "foreign_language"
+
+
 def test_prose_in_a_block_is_no_code():
     chinese = SENTENCES["zh"] * 9
     assert judge(f"```python\n# {chinese}\n```")["outcome"] == "keep"
@@ -179,6 +190,22 @@ def test_every_planted_defect_of_the_corpus_is_found():
     planted = rows.filter(pl.col("planted").str.contains("foreign|garbage"))["planted"]
     assert planted.n_unique() > 3
     assert rejected.to_list() == planted.to_list()
+
+
+@pytest.mark.parametrize(
+    "loop", [r"\( `a` ", '\\[ "a" ', "$$ `a` ", "$a ", "“a", "`a` ```", "```json ", "所以 the ", "la que una "]
+)
+def test_loops_of_a_model_take_linear_time(loop):
+    begin = monotonic()
+    judge(loop * 20_000)
+    assert monotonic() - begin < 15  # they take less than one; a quadratic search takes many times that
+
+
+def test_a_detector_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycld2", None)
+    LanguageMix().check_ready()
+    with pytest.raises(FilterError, match="pip install pycld2"):
+        LanguageMix(detector="pycld2").check_ready()
 
 
 @given(st.text(st.sampled_from("aé中かк ا1$.!?。\n\t-’☃"), max_size=80))
