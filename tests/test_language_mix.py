@@ -254,7 +254,7 @@ def test_confusion(shared_data):
     judged = pl.concat(_confusion(part, str(code)) for (code,), part in data.group_by("expected_language"))
     table = judged.group_by("language").agg(_scores()).sort("language")
     total = judged.select(pl.lit("all").alias("language"), *_scores())
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, float_precision=3):
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, float_precision=3):
         print(pl.concat([table, total]))
     [scores] = total.rows(named=True)
     assert scores["precision"] == 1
