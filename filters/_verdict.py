@@ -55,23 +55,35 @@ def abstain(reason: str, score: float | None = None, evidence: str | None = None
     return Verdict("abstain", reason, score, evidence)
 
 
-def verdict_where(*, score: pl.Expr, rejects: Mapping[str, pl.Expr], evidence: pl.Expr | None = None) -> pl.Expr:
-    """Reject a row for the first reason whose condition holds, else keep it.
+def verdict_where(
+    *,
+    score: pl.Expr,
+    rejects: Mapping[str, pl.Expr],
+    abstains: Mapping[str, pl.Expr] | None = None,
+    evidence: pl.Expr | None = None,
+) -> pl.Expr:
+    """Abstain from or reject a row for the first reason whose condition holds, else keep it.
+
+    Polars computes an expression anew wherever it occurs: have costly conditions in columns of their own first.
 
     Args:
         score: The number the conditions look at.
         rejects: Reason code to boolean condition, in order of precedence. A condition that is null where no
             other one holds makes the row ``undecidable``: what could not be computed is never kept.
+        abstains: The same for what cannot be decided; these come before the rejections, and null is false.
         evidence: What a person wants to see, as a string.
     """
-    reason = pl.coalesce(pl.when(condition).then(pl.lit(code)) for code, condition in rejects.items())
-    unknown = reason.is_null() & pl.any_horizontal(condition.is_null() for condition in rejects.values())
-    outcome = pl.when(unknown).then(pl.lit("abstain")).when(reason.is_null()).then(pl.lit("keep"))
+    none = pl.lit(None, pl.String)
+    unsure = pl.coalesce(*(pl.when(condition).then(pl.lit(code)) for code, condition in (abstains or {}).items()), none)
+    wrong = pl.coalesce(*(pl.when(condition).then(pl.lit(code)) for code, condition in rejects.items()), none)
+    unknown = wrong.is_null() & pl.any_horizontal(condition.is_null() for condition in rejects.values())
+    unsure = unsure.fill_null(pl.when(unknown).then(pl.lit("undecidable")))
+    outcome = pl.when(unsure.is_not_null()).then(pl.lit("abstain")).when(wrong.is_null()).then(pl.lit("keep"))
     return pl.struct(
         outcome=outcome.otherwise(pl.lit("reject")),
-        reason=pl.when(unknown).then(pl.lit("undecidable")).otherwise(reason),
+        reason=unsure.fill_null(wrong),
         score=score.cast(pl.Float64),
-        evidence=pl.lit(None, pl.String) if evidence is None else evidence.str.head(EVIDENCE_CHARS),
+        evidence=none if evidence is None else evidence.str.head(EVIDENCE_CHARS),
     ).cast(VERDICT)
 
 
