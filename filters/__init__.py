@@ -22,6 +22,7 @@ from filters._answers import canonical_answer, extract_answer
 from filters._chain import Chain
 from filters._filter import Filter, RowsAt
 from filters._funnel import funnel, kept, overlap, through, verdict_columns
+from filters._pairs import preference_pairs
 from filters._registry import FilterEntry, add_folder, available, filter_class, load, load_entry
 from filters._verdict import KEEP, VERDICT, FilterError, Verdict, abstain, reject, verdict_where
 
@@ -45,6 +46,7 @@ __all__ = [
     "load",
     "load_entry",
     "overlap",
+    "preference_pairs",
     "reject",
     "through",
     "verdict_columns",

@@ -1,0 +1,60 @@
+"""Pass rate: what every sample solves teaches little; what hardly any solves is luck, or has a wrong reference."""
+
+from typing import Annotated, Any, ClassVar, Self
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from filters import Filter, verdict_where
+
+
+class PassRate(Filter):
+    """Keep problems whose pass rate lies in a band of difficulty.
+
+    The pass rate is the number of samples that reach this filter by the number that was drawn (``samples_drawn``), so
+    place it behind the verifier: what was truncated or looped counts as not solved. ``pass_rate: {max_rate: 0.9}``
+    leaves out what the teacher finds trivial. Where sampling stopped at the first accepted samples, the rate is biased
+    towards them.
+
+    Score: pass rate (0..1) of the problem.
+    Rejects: too_hard, too_easy.
+    Abstains: missing_input, inconsistent_counts (more samples than were drawn).
+    """
+
+    min_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Least pass rate of a problem that is kept."""
+    max_rate: Annotated[float, Field(ge=0, le=1)] = 0.999
+    """Largest pass rate of a problem that is kept; the default leaves out those that every sample solves."""
+
+    reads = ("problem_id", "samples_drawn")
+    scope = "problem"
+    example_parameters: ClassVar[dict[str, Any]] = {"min_rate": 0.2, "max_rate": 0.9}
+    examples = tuple(
+        ({"problem_id": problem, "samples_drawn": drawn}, expected)
+        for problem, drawn, expected in (
+            ("a", 2, "too_easy"),
+            ("a", 2, "too_easy"),
+            ("b", 3, "keep"),
+            ("b", 3, "keep"),
+            ("c", 8, "too_hard"),
+            ("d", 0, "inconsistent_counts"),
+            ("e", None, "missing_input"),
+        )
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_rate > self.max_rate:
+            raise ValueError(f"min_rate {self.min_rate} is above max_rate {self.max_rate}: nothing would be kept")
+        return self
+
+    def judge(self) -> pl.Expr:
+        """Count the samples of each problem."""
+        passed, drawn = pl.len().over("problem_id"), pl.col("samples_drawn").max().over("problem_id")
+        rate = passed / drawn
+        return verdict_where(
+            score=rate.clip(upper_bound=1.0),
+            rejects={"too_hard": rate < self.min_rate, "too_easy": rate > self.max_rate},
+            abstains={"inconsistent_counts": passed > drawn},
+            evidence=pl.format("{} of {}", passed, drawn),
+        )
