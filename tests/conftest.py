@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest.register_assert_rewrite("filters.testing")
+settings.register_profile("untimed", deadline=None)  # machines are shared: a slow example is no failure
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
