@@ -1,26 +1,28 @@
-"""Reading model text: the final answer that it states, and that answer's canonical form. The one home of both.
+"""The final answer that a response states. The one home of this question.
 
-Nothing here decides whether two answers are equal in mathematics; that is `filters.verify_math`. Model text is
-untrusted: it is searched with patterns that run in linear time and is never evaluated.
+The reasoning is not searched, and nothing here decides whether two answers are equal; see `filters._notation` for
+one spelling and `filters.verify_math` for mathematics. Model text is untrusted: it is searched with patterns that
+run in linear time and is never evaluated.
 """
 
 import re
-from collections.abc import Callable
-from fractions import Fraction
 
-MAX_NUMBER_CHARS = 200
-"""Longer digit strings are compared as text: big integers are a way to stall the caller."""
+from filters._notation import canonical_answer
 
-# ---------------------------------------------------------------------------------------------- final answers
+__all__ = ["boxed_answers", "canonical_answer", "extract_answer"]
 
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BETWEEN_BOXES = re.compile(r"[\s$,;&.]{0,6}(?:and|or|\\text\{\s*(?:and|or)\s*\}|\\quad)?[\s$,;&.]{0,6}")
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
+_WORD = "A|answer|Antwort|réponse|respuesta|risposta|resposta|ответ|答案|答え|答|정답|답"
 _LABEL = re.compile(
-    r"^[ \t>*_#]*(?:final[ \t]+)?(?:A|answer)\"?[ \t*_]*:[ \t*_]*(\S[^\n]*)$", re.MULTILINE | re.IGNORECASE
+    rf"^[ \t>*_#]*(?:final[ \t]+)?(?:{_WORD})\"?[ \t*_]*[:：][ \t*_]*(\S[^\n]*)$", re.MULTILINE | re.IGNORECASE
 )
-_SENTENCE = re.compile(r"\banswer[ \t]{1,4}is[ \t]{0,4}:?[ \t*_]{0,8}([^\s:][^\n]*)", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?](?:[\s\"']|$)")
+_SENTENCE = re.compile(
+    r"(?:\banswer[ \t]{1,4}is|答案(?:[是为為]|等于)|答案(?=[:：])|答えは|정답은)[ \t]{0,4}[:：]?[ \t*_]{0,8}([^\s:：][^\n]*)",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[.!?](?:[\s\"']|$)|[。！？]")
 _JSON = re.compile(r'"(?:final_)?answer"\s*:\s*(?:"((?:[^"\\]++|\\.)*+)"|(-?\d[\d.,]*|\[[^\]\n]*\]))', re.DOTALL)
 _NUMERIC_LINE = re.compile(r"[-+$\\(]*\d[\d.,/ %)]*")
 
@@ -118,75 +120,3 @@ def _json(text: str) -> tuple[str, int]:
 
 def _bare(answer: str) -> str:
     return answer.strip().strip("*_`").rstrip(",;").strip().strip('"`').strip()
-
-
-# ------------------------------------------------------------------------------------------- canonical answers
-
-_WRAPPERS = (("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"), ('"', '"'), ("{", "}"))
-_REWRITES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
-    (re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textit)\s*\{([^{}]*)\}"), r"\1"),
-    (re.compile(r"\\(?:left|right|displaystyle|!|,|;|:|>)(?![a-zA-Z])|~"), ""),
-    (re.compile(r"\\[dt]frac(?![a-zA-Z])"), r"\\frac"),
-    (re.compile(r"\\([%$#&_])"), r"\1"),
-    (re.compile(r"\{,\}"), ","),
-    (re.compile("[\u2212\u2013]"), "-"),
-    (re.compile("[₀-₉]+"), lambda m: "_" + "".join(str(ord(c) - ord("₀")) for c in m[0])),
-    (re.compile(r"\^\s*(?:\\circ|\{\s*\\circ\s*\})"), "°"),
-    (re.compile(r"(?<=\d),(?=\d{3}(?!\d))"), ""),
-    (re.compile(r"\s+"), " "),
-]
-_FRACTION = re.compile(r"([-+]?)\\frac\s*\{\s*(-?\d+)\s*\}\s*\{\s*(-?\d+)\s*\}")
-_NUMBER = re.compile(r"([-+]?)(?:[$€£] ?)?([-+]?)(\d+(?:\.\d*)?|\.\d+)(?: ?/ ?(\d+))?")
-_QUANTITY = re.compile(r"(.*?[\d.}]) ?(%|°|[a-zA-Z][a-zA-Z .°]*(?:\^?[23])?)")
-
-
-def canonical_answer(answer: str) -> str:
-    r"""One spelling for answers that differ only in notation: white space, ``$``, ``\text``, thousands, ``1.50``.
-
-    Equal canonical forms mean equal answers; different ones mean nothing. Majority votes group by it.
-    """
-    squeezed = squeeze_answer(answer)
-    number = as_number(squeezed)
-    return squeezed if number is None else str(number)
-
-
-def squeeze_answer(answer: str) -> str:
-    """The answer without markup that carries no mathematics."""
-    text = answer.strip()
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
-    text, before = text.strip(), None
-    while text != before:
-        before = text
-        text = text.lstrip("# \n").rstrip(". \n")
-        for opening, closing in _WRAPPERS:
-            if len(text) > len(opening + closing) and text.startswith(opening) and text.endswith(closing):
-                inner = text[len(opening) : -len(closing)]
-                if opening not in inner and closing not in inner:
-                    text = inner.strip()
-    return text
-
-
-def as_number(squeezed: str) -> Fraction | None:
-    """The exact value of an integer, decimal or simple fraction, after `squeeze_answer`; None for all else."""
-    if len(squeezed) > MAX_NUMBER_CHARS:
-        return None
-    if fraction := _FRACTION.fullmatch(squeezed):
-        sign, numerator, denominator = fraction.groups()
-        value = Fraction(int(numerator), int(denominator)) if int(denominator) else None
-        return value if value is None or sign != "-" else -value
-    if number := _NUMBER.fullmatch(squeezed):
-        sign, inner_sign, digits, denominator = number.groups()
-        if (sign and inner_sign) or (denominator is not None and not int(denominator)):
-            return None
-        value = Fraction(digits) / int(denominator or 1)
-        return -value if "-" in (sign, inner_sign) else value
-    return None
-
-
-def split_unit(squeezed: str) -> tuple[str, str]:
-    """Number and unit of a quantity such as ``12 minutes`` or ``50%``; the unit is empty where there is none."""
-    quantity = _QUANTITY.fullmatch(squeezed[: 2 * MAX_NUMBER_CHARS])
-    if quantity is None or as_number(quantity[1]) is None or len(squeezed) > 2 * MAX_NUMBER_CHARS:
-        return squeezed, ""
-    return quantity[1], quantity[2].strip().lower().rstrip("s")

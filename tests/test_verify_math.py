@@ -161,8 +161,8 @@ def test_tolerance_and_units_are_parameters():
     assert compare("1/3", "0.33", relative_tolerance=0.02) == "equal"
     assert compare("0.5", "0.5000001", relative_tolerance=0) == "different"
     assert compare("12", "12 minutes", units="require") == "different"
-    assert compare("0.5", "50%", units="require") == "equal"
-    assert compare("50", "50%", units="require") == "different"
+    assert compare("0.5", "50%", percent="share") == "equal"
+    assert compare("50", "50%", percent="share") == "different"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,195 @@
+"""math-verify, as it runs in the worker processes of `filters.verify_math`; the caller never imports the library.
+
+Its own timers stay off, because when they fire they answer "wrong". Whatever it swallows for want of memory or
+stack is found out here and reported as not known, never as a difference.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+from filters._notation import split_unit, squeeze_answer
+
+Comparison = str
+"""``equal``, ``different``, or why that is not known: ``unparsable_gold``, ``undecidable``. ``parsed`` of a gold alone."""
+
+_SIGNS = {"π": r"\pi ", "∞": r"\infty ", "×": r"\times ", "·": r"\cdot ", "÷": "/", "≤": r"\le ", "≥": r"\ge "}
+_SIGNS |= {"≠": r"\neq ", "∪": r"\cup ", "∩": r"\cap ", "±": r"\pm ", "θ": r"\theta "}
+_SIGNS |= {"½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "∅": r"\emptyset ", "°": r"^{\circ}"}
+_SIGNS |= {r"\varnothing": r"\emptyset", r"\oslash": r"\emptyset"}
+_ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[a-zA-Z]|\([^()]*\))")
+_TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
+_DEGREES = re.compile(r"(\d+(?:\.\d+)?) ?°")
+_SET_BUILDER = re.compile(r"\\\{ ?[a-z] ?(?:\\mid|\||:) ?(.*)\\\}")
+_TWO_NOTATIONS = re.compile(r"(.*(?:<|>|\\leq?|\\geq?|\\neq?)[^:]*): ?([\[(\\].*)")
+_APPROXIMATION = re.compile(r"(?:\\approx|≈)")
+_LONE_LETTER = re.compile(r"(?:^|[^a-zA-Z])[a-zA-Z]$")
+EXACT = 1e-40
+"""Constants that agree to this share of their size, of 50 digits, are the same."""
+_FAULTS = (MemoryError, RecursionError, OverflowError)
+
+
+def warm_up() -> None:
+    """Import and run the library once, so that the first comparison is not charged for it."""
+    logging.disable(logging.CRITICAL)
+    sys.set_int_max_str_digits(0)  # the deadline bounds the time; an error would read as a difference
+    compare(r"\frac{1}{2}x", r"\frac{x}{2}", 0.0, "either", "stated")
+
+
+def compare(gold: str, text: str | None, relative_tolerance: float, percent: str, extraction: str) -> Comparison:
+    """Compare the answer ``text`` (or the response that states it) with the gold; with None, only parse the gold."""
+    expected = _read(gold, percent)
+    if not expected or any(_is_undefined(e) for e in expected):
+        return "unparsable_gold"
+    if text is None:
+        return "parsed"
+
+    def decide() -> Comparison:
+        found = _read(text, percent) if extraction == "stated" else _search(text)
+        if extraction == "library" and not found:
+            return "no_answer"
+        if any(_is_undefined(f) for f in found):
+            return "undecidable"
+        return "equal" if _same(expected, found, relative_tolerance) else "different"
+
+    comparison = decide()
+    return "undecidable" if comparison == "different" and _exhausts(decide) else comparison
+
+
+def _same(expected: list[Any], found: list[Any], relative_tolerance: float) -> bool:
+    from math_verify import verify
+
+    # Decimals are rounded relative to their size, below; the library rounds at a fixed place.
+    exact = {"float_rounding": 15, "allow_set_relation_comp": True, "timeout_seconds": None, "raise_on_error": True}
+    if verify(expected, found, **exact):
+        return True
+    return any(_close(e, f, relative_tolerance) for e, f in product(expected, found))
+
+
+def _read(text: str, percent: str) -> list[Any]:
+    """Everything that an answer's text may mean, as SymPy objects."""
+    text, unit = split_unit(squeeze_answer(text))
+    if _TRIGONOMETRY.search(text):
+        text = _DEGREES.sub(r"\\frac{\1\\pi}{180}", text)
+    text = _ROOT.sub(lambda m: rf"\sqrt{{{m[1].strip('()')}}}", text)
+    for sign, latex in _SIGNS.items():
+        text = text.replace(sign, latex)
+    if unit == "%":
+        share = rf"\frac{{{text}}}{{100}}"
+        return [e for spelling in ([share] if percent == "share" else [text, share]) for e in _parse(spelling)]
+    if builder := _SET_BUILDER.fullmatch(text):
+        text = builder[1].replace(" and ", ", ")
+    notations = list(_TWO_NOTATIONS.fullmatch(text).groups()) if _TWO_NOTATIONS.fullmatch(text) else [text]
+    spellings = [s for n in notations for s in _APPROXIMATION.split(n) if s.strip()]
+    return [e for spelling in spellings for e in _parse(_both_signs(spelling))]
+
+
+def _both_signs(text: str) -> str:
+    r"""A list in which ``\pm`` is written out: ``0, a \pm b`` becomes ``0, a + b, a - b``."""
+    if r"\pm" not in text or "," not in text:
+        return text
+    items, depth, start = [], 0, 0
+    for place, sign in enumerate(text + ","):
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(sign, 0)
+        if sign == "," and depth == 0:
+            item = text[start:place]
+            items += [item.replace(r"\pm", "+", 1), item.replace(r"\pm", "-", 1)] if r"\pm" in item else [item]
+            start = place + 1
+    return ",".join(items)
+
+
+def _parse(latex: str) -> list[Any]:
+    from math_verify import LatexExtractionConfig, parse
+    from math_verify.parser import NormalizationConfig
+
+    units = _LONE_LETTER.search(latex) is None  # it takes ``2 c`` for 2 cents
+    normal = NormalizationConfig(units=units, malformed_operators=True, nits=True, boxed="all")
+    config = [LatexExtractionConfig(boxed_match_priority=0, normalization_config=normal)]
+    return _objects(parse(rf"\boxed{{{latex}}}", config, parsing_timeout=None, raise_on_error=True))
+
+
+def _search(response: str) -> list[Any]:
+    """What the library's own extractor finds in a whole response."""
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
+
+    config = [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()]
+    return _objects(parse(response, config, parsing_timeout=None, raise_on_error=True))
+
+
+def _objects(parsed: list[Any]) -> list[Any]:
+    return [_imaginary(expression) for expression in parsed if not isinstance(expression, str)]
+
+
+def _imaginary(expression: Any) -> Any:
+    """Read ``i`` as the imaginary unit where it is the only letter; the library reads it as a variable."""
+    import sympy
+
+    symbols = list(getattr(expression, "free_symbols", ()))
+    return expression.subs(symbols[0], sympy.I) if [s.name for s in symbols] == ["i"] else expression
+
+
+def _close(expected: Any, found: Any, relative_tolerance: float) -> bool:
+    """Whether both are numbers, or alike collections of numbers, that differ by no more than their decimals may."""
+    kind, numbers = _numbers(expected)
+    other_kind, others = _numbers(found)
+    if kind is None or kind != other_kind:
+        return False
+    return all(_close_numbers(e, f, relative_tolerance) for e, f in zip(numbers, others, strict=True))
+
+
+def _close_numbers(expected: Any, found: Any, relative_tolerance: float) -> bool:
+    import sympy
+
+    if expected == found:
+        return True
+    if expected.has(sympy.oo) or found.has(sympy.oo):
+        return False
+    decimal = expected.has(sympy.Float) or found.has(sympy.Float)
+    slack = relative_tolerance if decimal else EXACT
+    return bool(abs((expected - found).evalf(50)) <= slack * max(abs(expected.evalf(50)), abs(found.evalf(50))))
+
+
+def _numbers(expression: Any) -> tuple[Any, list[Any]]:
+    """Kind of an expression and the numbers it consists of, in a common order; no kind if it has other parts."""
+    import sympy
+
+    kind: tuple[Any, ...] = ("number",)
+    parts = [expression]
+    if isinstance(expression, sympy.Interval):
+        kind, parts = (expression.left_open, expression.right_open), [expression.start, expression.end]
+    elif isinstance(expression, sympy.Eq):
+        parts = [expression.rhs]
+    elif isinstance(expression, sympy.MatrixBase):
+        kind, parts = expression.shape, list(expression.flat())
+    elif isinstance(expression, (sympy.Tuple, sympy.FiniteSet)):
+        kind, parts = (isinstance(expression, sympy.Tuple), len(expression)), list(expression.args)
+    if not all(isinstance(part, sympy.Expr) and part.is_number for part in parts):
+        return None, []
+    parts = [part.doit() for part in parts]
+    return kind, sorted(parts, key=lambda n: complex(n).real) if isinstance(expression, sympy.FiniteSet) else parts
+
+
+def _is_undefined(expression: Any) -> bool:
+    return bool(getattr(expression, "is_number", False)) and str(expression) in ("nan", "zoo")
+
+
+def _exhausts(decide: Callable[[], Any]) -> bool:
+    """Whether memory, stack or range gave out on the way, also where a library swallowed that."""
+    exhausted = False
+
+    def watch(frame: Any, event: str, value: Any) -> Any:
+        nonlocal exhausted
+        frame.f_trace_lines = False
+        if event == "exception":
+            exhausted = exhausted or issubclass(value[0], _FAULTS)
+        return watch
+
+    sys.settrace(watch)
+    try:
+        decide()
+    finally:
+        sys.settrace(None)
+    return exhausted
