@@ -19,7 +19,8 @@ _LABEL = re.compile(
     rf"^[ \t>*_#]*(?:final[ \t]+)?(?:{_WORD})\"?[ \t*_]*[:：][ \t*_]*(\S[^\n]*)$", re.MULTILINE | re.IGNORECASE
 )
 _SENTENCE = re.compile(
-    r"(?:\banswer[ \t]{1,4}is|答案(?:[是为為]|等于)|答案(?=[:：])|答えは|정답은)[ \t]{0,4}[:：]?[ \t*_]{0,8}([^\s:：][^\n]*)",
+    r"(?:\banswer[ \t]{1,4}is|答案(?:[是为為]|等于|(?=[:：]))|答えは|정답은)"
+    r"[ \t]{0,4}[:：]?[ \t*_]{0,8}([^\s:：][^\n]*)",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?:[\s\"']|$)|[。！？]")

@@ -14,7 +14,7 @@ from typing import Any
 from filters._notation import split_unit, squeeze_answer
 
 Comparison = str
-"""``equal``, ``different``, or why that is not known: ``unparsable_gold``, ``undecidable``. ``parsed`` of a gold alone."""
+"""``equal``, ``different``, or why that is not known, as ``undecidable``; of a gold alone, ``parsed``."""
 
 _SIGNS = {"π": r"\pi ", "∞": r"\infty ", "×": r"\times ", "·": r"\cdot ", "÷": "/", "≤": r"\le ", "≥": r"\ge "}
 _SIGNS |= {"≠": r"\neq ", "∪": r"\cup ", "∩": r"\cap ", "±": r"\pm ", "θ": r"\theta "}
@@ -60,13 +60,21 @@ def compare(gold: str, text: str | None, relative_tolerance: float, percent: str
 
 
 def _same(expected: list[Any], found: list[Any], relative_tolerance: float) -> bool:
+    return any(_equal(e, f) or _close(e, f, relative_tolerance) for e, f in product(expected, found))
+
+
+def _equal(expected: Any, found: Any) -> bool:
+    import sympy  # type: ignore[import-untyped]
     from math_verify import verify
 
-    # Decimals are rounded relative to their size, below; the library rounds at a fixed place.
+    # Decimals are rounded relative to their size, in `_close`; the library rounds at a fixed place.
     exact = {"float_rounding": 15, "allow_set_relation_comp": True, "timeout_seconds": None, "raise_on_error": True}
-    if verify(expected, found, **exact):
-        return True
-    return any(_close(e, f, relative_tolerance) for e, f in product(expected, found))
+    same = bool(verify(expected, found, **exact))
+    if same and isinstance(expected, sympy.Eq) and isinstance(found, sympy.Eq) and expected != found:
+        # Two equations that it cannot solve are equal to it, as two empty lists of solutions are.
+        ratio = sympy.simplify((expected.lhs - expected.rhs) / (found.lhs - found.rhs))
+        return bool(ratio.is_number) or bool(sympy.solve(expected, expected.free_symbols))
+    return same
 
 
 def _read(text: str, percent: str) -> list[Any]:
@@ -82,8 +90,9 @@ def _read(text: str, percent: str) -> list[Any]:
         return [e for spelling in ([share] if percent == "share" else [text, share]) for e in _parse(spelling)]
     if builder := _SET_BUILDER.fullmatch(text):
         text = builder[1].replace(" and ", ", ")
-    notations = list(_TWO_NOTATIONS.fullmatch(text).groups()) if _TWO_NOTATIONS.fullmatch(text) else [text]
-    spellings = [s for n in notations for s in _APPROXIMATION.split(n) if s.strip()]
+    two = _TWO_NOTATIONS.fullmatch(text)
+    notations = two.groups() if two else (text,)
+    spellings = [s for notation in notations for s in _APPROXIMATION.split(notation) if s.strip()]
     return [e for spelling in spellings for e in _parse(_both_signs(spelling))]
 
 
@@ -127,12 +136,16 @@ def _imaginary(expression: Any) -> Any:
     """Read ``i`` as the imaginary unit where it is the only letter; the library reads it as a variable."""
     import sympy
 
-    symbols = list(getattr(expression, "free_symbols", ()))
+    if not isinstance(expression, (sympy.Expr, sympy.Tuple, sympy.FiniteSet, sympy.MatrixBase)):
+        return expression
+    symbols = list(expression.free_symbols)
     return expression.subs(symbols[0], sympy.I) if [s.name for s in symbols] == ["i"] else expression
 
 
 def _close(expected: Any, found: Any, relative_tolerance: float) -> bool:
     """Whether both are numbers, or alike collections of numbers, that differ by no more than their decimals may."""
+    if len({e.lhs for e in (expected, found) if hasattr(e, "lhs")}) > 1:  # x = 1.5 and y = 1.5
+        return False
     kind, numbers = _numbers(expected)
     other_kind, others = _numbers(found)
     if kind is None or kind != other_kind:
@@ -145,11 +158,9 @@ def _close_numbers(expected: Any, found: Any, relative_tolerance: float) -> bool
 
     if expected == found:
         return True
-    if expected.has(sympy.oo) or found.has(sympy.oo):
-        return False
-    decimal = expected.has(sympy.Float) or found.has(sympy.Float)
-    slack = relative_tolerance if decimal else EXACT
-    return bool(abs((expected - found).evalf(50)) <= slack * max(abs(expected.evalf(50)), abs(found.evalf(50))))
+    slack = relative_tolerance if expected.has(sympy.Float) or found.has(sympy.Float) else EXACT
+    size, difference = abs(expected.evalf(50)), abs((expected - found).evalf(50))
+    return bool(size.is_finite and difference.is_finite and difference <= slack * size)
 
 
 def _numbers(expression: Any) -> tuple[Any, list[Any]]:
@@ -157,10 +168,10 @@ def _numbers(expression: Any) -> tuple[Any, list[Any]]:
     import sympy
 
     kind: tuple[Any, ...] = ("number",)
-    parts = [expression]
+    parts: list[Any] = [expression]
     if isinstance(expression, sympy.Interval):
         kind, parts = (expression.left_open, expression.right_open), [expression.start, expression.end]
-    elif isinstance(expression, sympy.Eq):
+    elif isinstance(expression, sympy.Eq) and isinstance(expression.lhs, sympy.Symbol):
         parts = [expression.rhs]
     elif isinstance(expression, sympy.MatrixBase):
         kind, parts = expression.shape, list(expression.flat())
@@ -190,6 +201,6 @@ def _exhausts(decide: Callable[[], Any]) -> bool:
     sys.settrace(watch)
     try:
         decide()
+        return exhausted or sys.gettrace() is not watch  # which ends by itself where the stack does
     finally:
         sys.settrace(None)
-    return exhausted

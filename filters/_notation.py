@@ -50,13 +50,12 @@ _UNIT = r"%|[€£¥元]|°|°? ?[^\W\d_]+\.?(?:[ °/*^-]+[^\W\d_]+)*(?:\^?\{?[2
 _QUANTITY = re.compile(rf"(.*?(?:[\d.}})]|\\pi|π))( ?)({_UNIT})")
 _LETTER_UNITS = frozenset("mgshlLNJWVK")
 """Units of one letter, where a space stands before them. ``2 x`` and ``2m`` are products."""
-_NO_UNITS = frozenset("and or if when pi sin cos tan cot sec csc log ln exp sqrt mod th st nd rd infinity".split())
-UNITS = frozenset("mgslhnjwvkcf")
-"""Units of one letter. ``2 x`` and ``2n`` are products."""
-UNITS = frozenset(
-    "mm cm dm km in inch inche ft feet foot yd yard mi mile kg mg lb pound oz ounce ton hr hour min minute "
-    "sec second day week month year ml liter litre gallon mph kmh km/h km/hr m/s ft/s ft/sec mi/hr mi/h mi/min m/min "
-    "degree deg rad radian dollar cent euro unit °c °f hz pa mol".split()
+_NO_UNIT = re.compile(
+    "and|or|if|when|pi|sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|mod|th|st|nd|rd|infinity|[^mgshlLNJWVK]"
+)
+_KNOWN_UNIT = re.compile(
+    r"[mcdk]m|in|inch|ft|yd|yard|mi|mile|[km]g|lb|pound|oz|ounce|ton|hr|hour|min|minute|sec|second|day|week|month|year"
+    r"|ml|lit(?:er|re)|gallon|mph|kmh|(?:km|m|ft|mi)/(?:h|hr|s|sec|min)|rad|radian|\$|cent|euro|unit|°[cf]|hz|pa|mol"
 )
 """Units that are recognised behind any expression; behind a plain number every word is one."""
 _ALIASES = {"degree": "°", "deg": "°", "inche": "inch", "feet": "ft", "foot": "ft", "percent": "%", "dollar": "$"}
@@ -94,7 +93,9 @@ def squeeze_answer(answer: str) -> str:
 def is_text(squeezed: str) -> bool:
     """Whether an answer is plain words, such as a name, whose letters are not to be multiplied."""
     words = _WORDS.fullmatch(squeezed)
-    return words is not None and (squeezed.casefold() in ("yes", "no") or re.search(r"\w{4}|[^\x00-\u03ff]", squeezed) is not None)
+    return words is not None and (
+        squeezed.casefold() in ("yes", "no") or re.search(r"\w{4}|[^\x00-\u03ff]", squeezed) is not None
+    )
 
 
 def as_number(squeezed: str) -> Fraction | None:
@@ -132,9 +133,11 @@ def split_unit(squeezed: str) -> tuple[str, str]:
     name = unit.replace(" ", "").replace(".", "").lower()
     name = name if len(name) < 3 else name.rstrip("s")
     name = _ALIASES.get(name, name)
-    known = name in UNITS or not name.isalpha() or name > "\u3000" or bool(space and unit in _LETTER_UNITS)
+    known = bool(
+        _KNOWN_UNIT.fullmatch(name) or not name.isalpha() or name > "\u3000" or (space and unit in _LETTER_UNITS)
+    )
     if as_number(magnitude) is None:
-        return (magnitude, name) if known and (len(name) > 1 or name in "%°") else (squeezed, "")
+        return (magnitude, name) if known and (len(name) > 1 or name == "%") else (squeezed, "")
     words = re.findall(r"[^\W\d_]+", unit)
-    is_word = space and not any(w.lower() in _NO_UNITS or (len(w) == 1 and w not in _LETTER_UNITS) for w in words)
+    is_word = space and not any(_NO_UNIT.fullmatch(word) for word in words)
     return (magnitude, name) if known or is_word else (squeezed, "")

@@ -149,7 +149,7 @@ class _Zygote:
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT, json.dumps(setup)],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=environment | one_thread | {"PYTHONHASHSEED": "0"},

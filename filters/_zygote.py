@@ -28,7 +28,7 @@ def serve(target: str, memory_bytes: int) -> None:
     try:
         module, _, name = target.partition(":")
         function = getattr(importlib.import_module(module), name)
-        function.__globals__.get("warm_up", lambda: None)()
+        getattr(function, "__globals__", {}).get("warm_up", lambda: None)()
     except Exception as error:
         _say(control, {"failure": "error", "detail": f"{type(error).__name__}: {error}"})
         return

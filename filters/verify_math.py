@@ -6,7 +6,7 @@ goes to math-verify (`filters._math`), in worker processes that are killed at th
 not search the text for numbers that were not stated as the answer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import cache
 from itertools import product
@@ -26,6 +26,9 @@ MAX_ANSWER_CHARS = 2_000
 MAX_RESPONSE_CHARS = 200_000
 """Longer responses are not given to the library's own extractor."""
 MAX_CACHED = 200_000
+
+Pair = tuple[str, str | None]
+"""A reference and the text that should answer it; None where only the reference is looked at."""
 
 
 class VerifyMath(Filter):
@@ -81,9 +84,9 @@ class VerifyMath(Filter):
 
     def compare(self, pairs: list[tuple[str, str]]) -> dict[tuple[str, str], Comparison]:
         """How each (reference, answer) pair compares: ``equal``, ``different``, or the reason why that is not known."""
-        decided = {pair: self._compare_notation(*pair) for pair in pairs}
-        undecided = [pair for pair, comparison in decided.items() if comparison is None]
-        return decided | self._compare_symbols(undecided)  # type: ignore[return-value]
+        by_notation = {pair: self._compare_notation(*pair) for pair in pairs}
+        by_symbols = self._compare_symbols([pair for pair, comparison in by_notation.items() if comparison is None])
+        return {pair: comparison or by_symbols[pair] for pair, comparison in by_notation.items()}
 
     def unverifiable(self, problems: pl.DataFrame) -> pl.Series:
         """Why only an answer in the reference's own spelling can be verified; null where mathematics decides."""
@@ -128,7 +131,7 @@ class VerifyMath(Filter):
         slack = Fraction(0) if exact else abs(expected) * Fraction(self.relative_tolerance)
         return abs(expected - found) <= slack
 
-    def _compare_symbols(self, pairs: list[tuple[str, str | None]]) -> dict[tuple[str, str | None], Comparison]:
+    def _compare_symbols(self, pairs: Sequence[Pair]) -> dict[Pair, Comparison]:
         """Ask the cache, then the workers; pairs that differ only in notation are asked once."""
         settings = (self.relative_tolerance, self.percent, self.extraction)
         stated = self.extraction == "stated"

@@ -195,6 +195,9 @@ ANSWERS: dict[str, list[Case]] = {
         ("y=2x+1", "y=2x-1", False),
         ("x^2+y^2=1", "x^2+y^2-1=0", True),
         ("x^2+y^2=1", "x^2+y^2=4", False),
+        ("x^2+1=0", "x^2+2=0", False),
+        ("x=1.5", "y=1.5", False),
+        ("x=1.41421356", r"x=\sqrt{2}", True),
         ("2x+1", "y=2x+1", True),
         ("f(x)=x^2", "x^2", True),
         ("3", "1+2=3", True),
@@ -334,4 +337,11 @@ ANSWERS: dict[str, list[Case]] = {
     ],
 }
 
-KNOWN: dict[tuple[str, str], str] = {}
+KNOWN: dict[tuple[str, str], str] = {
+    ("5 km/h", r"5 \frac{\text{km}}{\text{h}}"): "a unit written as a fraction is read as a factor",
+    ("2x > 2", "x > 1"): "math-verify compares the two sides of an inequality, it does not solve it",
+    ("June 20", "20 June"): "dates are text, and text is compared in order",
+    ("7", "{7"): "a missing brace is not repaired",
+    ("7", r"\left(7"): "a missing parenthesis is not repaired",
+    ("7", r"\text{7"): "a missing brace is not repaired",
+}

@@ -6,6 +6,7 @@ import time
 
 import polars as pl
 import pytest
+from answers import ANSWERS, KNOWN
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +62,12 @@ def trajectories(path) -> pl.DataFrame:
         ("<think>", None),
         (r"\boxed{}", None),
         ("A:", None),
+        ("所以答案是 26。", "26"),
+        ("答案：26", "26"),
+        ("计算得到，答案为：$26$。完毕", "$26$"),
+        ("Antwort: 26", "26"),
+        ("La réponse : 26\nRéponse : 26", "26"),
+        ("<think>\\boxed{3}</think>", "3"),
     ],
 )
 def test_extract_answer(text, answer):
@@ -163,6 +170,13 @@ def test_tolerance_and_units_are_parameters():
     assert compare("12", "12 minutes", units="require") == "different"
     assert compare("0.5", "50%", percent="share") == "equal"
     assert compare("50", "50%", percent="share") == "different"
+    assert compare(r"\pi", r"100\pi\%", percent="share") == "equal"
+    assert compare(r"100\pi", r"100\pi\%", percent="share") == "different"
+    assert compare(r"100\pi", r"100\pi\%") == "equal"
+    assert compare(r"2\pi\text{ cm}", r"2\pi", units="require") == "different"
+    assert compare(r"\sqrt{2}", "1.414214") == "equal"
+    assert compare(r"\sqrt{2}", "1.414214", relative_tolerance=0) == "different"
+    assert compare(r"\pi\cdot 10^{-9}", r"5\cdot 10^{-9}") == "different"
 
 
 @pytest.mark.parametrize(
@@ -180,42 +194,25 @@ def test_tolerance_and_units_are_parameters():
         ("5", "no such number", "different"),
         (r"\frac{0}{0}", "1", "unparsable_gold"),
         (r"\ref{fig}", "1", "unparsable_gold"),
+        ("5", r"\frac{0}{0}", "undecidable"),
+        (r"\infty", "5", "different"),
+        ("x^7+x^6-x^5+3x-8=0", "x^7+x^6-x^5+3x-9=0", "different"),
     ],
 )
 def test_symbolic_answers(gold, answer, comparison):
     assert compare(gold, answer) == comparison
 
 
-HOSTILE = [
-    "10^{10^9}",
-    "(10^9)!",
-    r"\binom{10^9}{5 \cdot 10^8}",
-    "9^{9^{9^9}}",
-    "(" * 1500,
-    "{" * 1500,
-    r"\frac{1}{" * 180,
-]
-
-
-def test_hostile_answers_end_in_time_and_are_not_kept():
-    pairs = [("5", answer) for answer in HOSTILE]
-    VerifyMath().compare([("x+1", "1+x")])  # starts a worker
-    start = time.monotonic()
-    comparisons = VerifyMath(timeout_s=1).compare(pairs)
-    assert "equal" not in comparisons.values()
-    assert comparisons["5", "10^{10^9}"] != "different"
-    assert time.monotonic() - start < len(HOSTILE) * 1.5 + 10
-
-
-def test_nul_and_surrogates_do_not_break_a_worker():
-    for answer in ("\0", "1\0 x", "\ud800", "x\u2028y"):
-        assert compare("x+1", answer) != "equal"
-
-
 def test_a_decided_pair_is_not_asked_again(monkeypatch):
     compare("x+2", "2+x")
     monkeypatch.setattr(module, "_pool", lambda: pytest.fail("a worker was asked"))
     assert compare("x+2", "2+x") == "equal"
+
+
+def test_pairs_that_differ_only_in_notation_are_asked_once(monkeypatch):
+    compare("x+3", r"$3+x$")
+    monkeypatch.setattr(module, "_pool", lambda: pytest.fail("a worker was asked"))
+    assert compare("$x+3$", "3+x") == "equal"
 
 
 def test_judges_in_any_thread():
@@ -247,9 +244,87 @@ def test_real_json_answers_are_read(shared_data):
     assert (verdicts["outcome"] == "abstain").mean() < 0.01
 
 
-@pytest.mark.parametrize("name", ["gsm8k_test", "math500", "aime24_qwen2.5math", "amc23", "cmath_zh"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gsm8k_train",
+        "gsm8k_test",
+        "math500",
+        "aime24_qwen2.5math",
+        "aime25_nemo",
+        "amc23",
+        "cmath_zh",
+        "olymmath_en_easy",
+        "olymmath_zh_easy",
+        "college_math",
+    ],
+)
 def test_a_reference_accepts_itself(shared_data, name):
     problems = pl.read_ndjson(shared_data / f"problems/{name}.jsonl")
     golds = problems[next(c for c in ("gold", "answer", "reference_answer") if c in problems.columns)].cast(pl.String)
     boxed = pl.DataFrame({"response": [rf"\boxed{{{gold}}}" for gold in golds], "reference_answer": golds})
     assert judge(boxed)["outcome"].to_list() == ["keep"] * len(golds)
+
+
+@pytest.mark.parametrize("name", ["gsm8k_test", "math500", "aime25_nemo", "cmath_zh", "olymmath_zh_easy"])
+def test_references_are_verifiable(shared_data, name):
+    problems = pl.read_ndjson(shared_data / f"problems/{name}.jsonl").rename({"answer": "reference_answer"})
+    assert VerifyMath().unverifiable(problems).is_null().all()
+
+
+def test_references_that_do_not_parse_are_reported(shared_data):
+    """Of 2,818 references of college_math 132 are unverifiable; they lie mostly in the last third."""
+    problems = pl.read_ndjson(shared_data / "problems/college_math.jsonl").rename({"answer": "reference_answer"})
+    reasons = VerifyMath().unverifiable(problems[:900])
+    assert set(reasons.drop_nulls()) == {"unparsable_gold"}
+    assert reasons.is_not_null().sum() <= 30, problems[:900].filter(reasons.is_not_null())["reference_answer"].to_list()
+
+
+def test_unverifiable_references_have_a_reason():
+    golds = ["7", r"\frac{1}{2}x", r"\ref{} ???", None, r"\frac{0}{0}", "y" * 3000, "7"]
+    reasons = VerifyMath().unverifiable(pl.DataFrame({"reference_answer": golds}))
+    assert reasons.to_list() == [
+        None,
+        None,
+        "unparsable_gold",
+        "missing_input",
+        "unparsable_gold",
+        "too_long_to_compare",
+        None,
+    ]
+
+
+def test_a_table_of_answers():
+    cases = [(kind, *case) for kind, cases in ANSWERS.items() for case in cases]
+    compared = VerifyMath().compare([(gold, answer) for _, gold, answer, _ in cases])
+    disagreements = [
+        (kind, gold, answer, compared[gold, answer])
+        for kind, gold, answer, right in cases
+        if compared[gold, answer] != ("equal" if right else "different")
+    ]
+    print(f"agreement {len(cases) - len(disagreements)} of {len(cases)}")
+    for kind, gold, answer, comparison in disagreements:
+        print(f"{kind}: {gold} / {answer} is called {comparison}: {KNOWN.get((gold, answer), 'NOT LISTED')}")
+    assert len(cases) >= 200
+    assert {(gold, answer) for _, gold, answer, _ in disagreements} == set(KNOWN)
+    assert len(disagreements) <= 0.03 * len(cases)
+
+
+def test_the_second_reading_is_the_librarys_own():
+    rows = [
+        (r"So \boxed{\frac{1}{2}}.", "0.5", "keep", None),
+        ("I get 18 apples in the end", "18", "keep", None),
+        (r"\boxed{3}", "4", "reject", "wrong_answer"),
+        ("nothing at all", "4", "reject", "no_answer"),
+        (r"\boxed{3}", r"\ref{} ???", "abstain", "unparsable_gold"),
+        ("x" * 300_000, "4", "abstain", "too_long_to_compare"),
+    ]
+    frame = pl.DataFrame([row[:2] for row in rows], schema=["response", "reference_answer"], orient="row")
+    verdicts = judge(frame, extraction="library")
+    assert list(verdicts.select("outcome", "reason").iter_rows()) == [row[2:] for row in rows]
+
+
+def test_both_readings_agree_on_real_answers(shared_data):
+    rows = trajectories(shared_data / "trajectories/gsm8k_gpt3.jsonl").sample(200, seed=0)
+    stated, library = judge(rows), judge(rows, extraction="library")
+    assert (stated["outcome"] != library["outcome"]).sum() <= 4

@@ -45,6 +45,12 @@ def environment():
 
 def pid():
     return os.getpid()
+
+def zygote():
+    return os.getppid()
+
+def threads_of_the_zygote():
+    return len(os.listdir(f"/proc/{os.getppid()}/task"))
 """
 
 
@@ -98,6 +104,33 @@ def test_a_worker_that_died_between_two_runs_is_replaced(pool_of):
     assert second[-1].value not in (None, first.value)
 
 
+def test_a_killed_worker_is_replaced_without_importing_again(pool_of):
+    pool = pool_of("zygote", size=1)
+    [first] = pool.run([()], timeout_s=5)
+    pool._end(pool._workers[0])
+    start = time.monotonic()
+    assert pool.run([()], timeout_s=5)[0].value == first.value
+    assert time.monotonic() - start < 0.2
+
+
+def test_a_zygote_that_died_is_replaced(pool_of):
+    pool = pool_of("zygote", size=1)
+    [first] = pool.run([()], timeout_s=5)
+    os.kill(first.value, signal.SIGKILL)
+    time.sleep(0.1)
+    assert pool.run([()], timeout_s=5)[0].value not in (None, first.value)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_the_zygote_has_one_thread_and_can_be_forked(pool_of):
+    """Importing Polars starts threads: a zygote that imports a module of `filters` must not import Polars."""
+    assert pool_of("threads_of_the_zygote", size=1).run([()], timeout_s=5)[0].value == 1
+    pool = WorkerPool("filters._math:compare", size=1)
+    pool.run([("x", "x", 0.0, "either", "stated")], timeout_s=20)
+    assert len(list(Path(f"/proc/{pool._zygote.process.pid}/task").iterdir())) == 1
+    pool.close()
+
+
 def test_workers_do_not_see_the_callers_secrets(pool_of, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     assert "HF_TOKEN" not in pool_of("environment").run([()], timeout_s=5)[0].value
@@ -146,15 +179,37 @@ def test_a_killed_interpreter_does_not_leave_workers(tmp_path):
         """
         import os
         from filters._workers import WorkerPool
-        print(WorkerPool("worker_targets:pid").run([()], timeout_s=5)[0].value, flush=True)
+        pool = WorkerPool("worker_targets:pid", size=1)
+        print(pool.run([()], timeout_s=5)[0].value, pool._zygote.process.pid, flush=True)
         os.kill(os.getpid(), 9)
         """,
         tmp_path,
     )
+    gone_in_time(done.stdout.split())
+
+
+def test_a_killed_interpreter_ends_workers_that_hang(tmp_path):
+    done = run_script(
+        """
+        import os, threading, time
+        from filters._workers import WorkerPool
+        pool = WorkerPool("worker_targets:act", size=1)
+        pool.run([("warm",)], timeout_s=5)
+        print(pool._workers[0].pid, pool._zygote.process.pid, flush=True)
+        threading.Timer(0.5, os.kill, (os.getpid(), 9)).start()
+        pool.run([("hang in C",)], timeout_s=60)
+        """,
+        tmp_path,
+    )
+    gone_in_time(done.stdout.split())
+
+
+def gone_in_time(pids):
     deadline = time.monotonic() + 5
-    while Path(f"/proc/{done.stdout.strip()}").exists() and time.monotonic() < deadline:
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not Path(f"/proc/{done.stdout.strip()}").exists()
+    assert pids
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
 def test_interrupting_a_verdict_interrupts_the_caller(tmp_path):
