@@ -10,7 +10,8 @@ from fractions import Fraction
 
 MAX_NUMBER_CHARS = 200
 """Longer digit strings are compared as text: big integers are a way to stall the caller."""
-
+MAX_LIST_CHARS = 2_000
+"""Longer lists are compared as text."""
 MAX_NESTING = 8
 """Wrappers within wrappers that are taken off: bounds the work on hostile text."""
 
@@ -46,6 +47,7 @@ _SCIENTIFIC = re.compile(
     rf"([-+]?)(?:{_DIGITS} ?(?:\\times|\\cdot|×|·|\*|x) ?)?10 ?\^ ?\{{? ?([-+]?\d{{1,3}}) ?\}}?"
     rf"|([-+]?){_DIGITS}[eE]([-+]?\d{{1,3}})"
 )
+_LIST = re.compile(r"(\\\{(?=.*\\\}$)|[(\[](?=.*[)\]]$)|)([^()\[\]]*?)(\\\}|[)\]]|)", re.DOTALL)
 _UNIT = r"%|[€£¥元]|°|°? ?[^\W\d_]+\.?(?:[ °/*^-]+[^\W\d_]+)*(?:\^?\{?[23]\}?)?"
 _QUANTITY = re.compile(rf"(.*?(?:[\d.}})]|\\pi|π))( ?)({_UNIT})")
 _LETTER_UNITS = frozenset("mgshlLNJWVK")
@@ -54,8 +56,9 @@ _NO_UNIT = re.compile(
     "and|or|if|when|pi|sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|mod|th|st|nd|rd|infinity|[^mgshlLNJWVK]"
 )
 _KNOWN_UNIT = re.compile(
-    r"[mcdk]m|in|inch|ft|yd|yard|mi|mile|[km]g|lb|pound|oz|ounce|ton|hr|hour|min|minute|sec|second|day|week|month|year"
-    r"|ml|lit(?:er|re)|gallon|mph|kmh|(?:km|m|ft|mi)/(?:h|hr|s|sec|min)|rad|radian|\$|cent|euro|unit|°[cf]|hz|pa|mol"
+    r"(?:[mcdk]m|in|inch|ft|yd|yard|mi|mile|[km]g|lb|pound|oz|ounce|ton|hr|hour|min|minute|sec|second|day|week|month"
+    r"|year|ml|lit(?:er|re)|gallon|mph|kmh|(?:km|m|ft|mi)/(?:h|hr|s|sec|min)|rad|radian|cent|euro|unit|°[cf]?|hz|pa"
+    r"|mol|[%$€£¥元])(?:\^?\{?[23]\}?)?"
 )
 """Units that are recognised behind any expression; behind a plain number every word is one."""
 _ALIASES = {"degree": "°", "deg": "°", "inche": "inch", "feet": "ft", "foot": "ft", "percent": "%", "dollar": "$"}
@@ -124,6 +127,22 @@ def as_number(squeezed: str) -> Fraction | None:
     return None
 
 
+def as_numbers(squeezed: str) -> tuple[str, list[Fraction]] | None:
+    """Brackets and values of a list of plain numbers, such as ``[)`` of ``[0, 1)``; None for all else.
+
+    One number is a list of one. The brackets of a set, and of a list without any, are empty and its order is sorted.
+    """
+    parts = _LIST.fullmatch(squeezed)
+    if parts is None or len(squeezed) > MAX_LIST_CHARS:
+        return None
+    numbers = [as_number(part.strip()) for part in re.split("[,;]", parts[2])]
+    if not all(number is not None for number in numbers):
+        return None
+    values = [number for number in numbers if number is not None]
+    is_set = parts[1] in ("", "\\{")
+    return ("", sorted(set(values))) if is_set else (parts[1] + parts[3], values)
+
+
 def split_unit(squeezed: str) -> tuple[str, str]:
     """Magnitude and unit of a quantity such as ``12 minutes`` or ``50%``; the unit is empty where there is none."""
     quantity = _QUANTITY.fullmatch(squeezed) if len(squeezed) <= 2 * MAX_NUMBER_CHARS else None
@@ -133,9 +152,8 @@ def split_unit(squeezed: str) -> tuple[str, str]:
     name = unit.replace(" ", "").replace(".", "").lower()
     name = name if len(name) < 3 else name.rstrip("s")
     name = _ALIASES.get(name, name)
-    known = bool(
-        _KNOWN_UNIT.fullmatch(name) or not name.isalpha() or name > "\u3000" or (space and unit in _LETTER_UNITS)
-    )
+    letter = space and unit.rstrip("^{}23") in _LETTER_UNITS
+    known = bool(letter or name > "\u3000" or _KNOWN_UNIT.fullmatch(name))
     if as_number(magnitude) is None:
         return (magnitude, name) if known and (len(name) > 1 or name == "%") else (squeezed, "")
     words = re.findall(r"[^\W\d_]+", unit)

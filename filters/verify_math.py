@@ -18,7 +18,7 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from filters import Filter, Verdict, abstain, reject
 from filters._answers import extract_answer
 from filters._math import Comparison
-from filters._notation import as_number, canonical_answer, is_text, split_unit, squeeze_answer
+from filters._notation import as_numbers, canonical_answer, is_text, split_unit, squeeze_answer
 from filters._workers import WorkerPool
 
 MAX_ANSWER_CHARS = 2_000
@@ -94,7 +94,7 @@ class VerifyMath(Filter):
         reasons: dict[str | None, str | None] = {None: "missing_input"}
         pairs = {gold: (gold, None) for gold in golds.unique(maintain_order=True).drop_nulls()}
         long = {gold for gold in pairs if len(gold) > MAX_ANSWER_CHARS}
-        plain = {gold for gold in pairs if gold not in long and (as_number(squeeze_answer(gold)) is not None)}
+        plain = {gold for gold in pairs if gold not in long and as_numbers(squeeze_answer(gold)) is not None}
         parsed = self._compare_symbols([pair for gold, pair in pairs.items() if gold not in long | plain])
         reasons |= dict.fromkeys(long, "too_long_to_compare") | dict.fromkeys(plain, None)
         reasons |= {gold: None if reason == "parsed" else reason for (gold, _), reason in parsed.items()}
@@ -115,16 +115,22 @@ class VerifyMath(Filter):
         clash = gold_unit != answer_unit and "%" not in (gold_unit, answer_unit)
         if clash and (self.units == "require" or (gold_unit and answer_unit)):
             return "different"
-        expected, found = as_number(gold), as_number(answer)
+        expected, found = as_numbers(gold), as_numbers(answer)
         if expected is None or found is None:
             return None
-        readings = product(self._readings(expected, gold_unit), self._readings(found, answer_unit))
-        return "equal" if any(self._close(*reading) for reading in readings) else "different"
+        (brackets, numbers), (other_brackets, others) = expected, found
+        if len(numbers) != len(others):
+            return "different"
+        if brackets != other_brackets:
+            return None
+        readings = product(self._readings(numbers, gold_unit), self._readings(others, answer_unit))
+        return "equal" if any(all(map(self._close, *reading)) for reading in readings) else "different"
 
-    def _readings(self, number: Fraction, unit: str) -> list[Fraction]:
+    def _readings(self, numbers: list[Fraction], unit: str) -> list[list[Fraction]]:
         if unit != "%":
-            return [number]
-        return [number / 100] if self.percent == "share" else [number, number / 100]
+            return [numbers]
+        shares = [number / 100 for number in numbers]
+        return [shares] if self.percent == "share" else [numbers, shares]
 
     def _close(self, expected: Fraction, found: Fraction) -> bool:
         exact = expected.denominator == 1 and found.denominator == 1

@@ -208,6 +208,8 @@ ANSWERS: dict[str, list[Case]] = {
         ("2(x+3)", "2x+6", True),
         ("10-4 n", "-4n+10", True),
         ("a^2-b^2", "(a-b)(a+b)", True),
+        ("3x^2 + 75", "75 + 3x^{2}", True),
+        ("2", "2x^2", False),
         ("xy", "yx", True),
         ("x/y", "y/x", False),
         ("x^3", "x^2", False),
