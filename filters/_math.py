@@ -13,7 +13,8 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
-from filters._notation import split_unit, squeeze_answer
+from filters._notation import as_numbers, split_unit, squeeze_answer
+from filters._numeric import apart, close
 
 Comparison = str
 """``equal``, ``different``, or why that is not known, as ``undecidable``; of a gold alone, ``parsed``."""
@@ -33,16 +34,22 @@ _HEAVY = re.compile(r"!|binom|prod|sum|int|lim|amma|\^[^^\n]*\d{4}|\^\s*[({][^)}
 QUICK_S, QUICK_CHARS = 0.1, 200
 PARSED = 2_000
 """Texts whose meaning a worker remembers: parsing costs most of a comparison, and samples share their gold."""
-EXACT = 1e-40
-"""Constants that agree to this share of their size, of 50 digits, are the same."""
+_FORMS = [
+    (r"3x^2 + \frac{1}{2}x", r"\frac{x}{2} - 3.5x^{2}"),
+    (r"\left( 1, -\frac{\pi}{4} \right)", r"\{8\sqrt{3}, 2\}"),
+    (r"(-\infty, 1) \cup [2, 5)", "-1 < x \\le 2"),
+    (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", "x = 5"),
+    (r"\sin(2x) + e^{-x}", r"\log_2 (x+1), 2, 3i"),
+]
 _FAULTS = (MemoryError, RecursionError, OverflowError)
 
 
 def warm_up() -> None:
-    """Import and run the library once, so that the first comparison is not charged for it."""
+    """Import the library and let its parser learn the common forms, which every worker then knows."""
     logging.disable(logging.CRITICAL)
     sys.set_int_max_str_digits(0)  # the deadline bounds the time; an error would read as a difference
-    compare(r"\frac{1}{2}x", r"\frac{x}{2}", 0.0, "either", "stated")
+    for first, second in [*_FORMS, *reversed(_FORMS)]:
+        compare(first, second, 0.0, "either", "stated")
 
 
 def compare(gold: str, text: str | None, relative_tolerance: float, percent: str, extraction: str) -> Comparison:
@@ -69,14 +76,15 @@ def compare(gold: str, text: str | None, relative_tolerance: float, percent: str
 
 
 def _same(expected: list[Any], found: list[Any], relative_tolerance: float) -> bool:
-    return any(_equal(e, f) or _close(e, f, relative_tolerance) for e, f in product(expected, found))
+    pairs = [(e, f) for e, f in product(expected, found) if not apart(e, f, relative_tolerance)]
+    return any(_equal(e, f) or close(e, f, relative_tolerance) for e, f in pairs)
 
 
 def _equal(expected: Any, found: Any) -> bool:
     import sympy  # type: ignore[import-untyped]
     from math_verify import verify
 
-    # Decimals are rounded relative to their size, in `_close`; the library rounds at a fixed place.
+    # Decimals are rounded relative to their size, in `close`; the library rounds at a fixed place.
     exact = {"float_rounding": 15, "allow_set_relation_comp": True, "timeout_seconds": None, "raise_on_error": True}
     same = bool(verify(expected, found, **exact))
     if same and isinstance(expected, sympy.Eq) and isinstance(found, sympy.Eq) and expected != found:
@@ -104,12 +112,32 @@ def _meanings(text: str, percent: str) -> list[Any]:
     if unit == "%":
         share = rf"\frac{{{text}}}{{100}}"
         return [e for spelling in ([share] if percent == "share" else [text, share]) for e in _parse(spelling)]
+    if plain := _plain(text):
+        return plain
     if builder := _SET_BUILDER.fullmatch(text):
         text = builder[1].replace(" and ", ", ")
     two = _TWO_NOTATIONS.fullmatch(text)
     notations = two.groups() if two else (text,)
     spellings = [s for notation in notations for s in _APPROXIMATION.split(notation) if s.strip()]
     return [e for spelling in spellings for e in _parse(_both_signs(spelling))]
+
+
+def _plain(text: str) -> list[Any]:
+    """A number or list of plain numbers as the library would parse it, which takes it up to 20 ms; else nothing."""
+    import sympy
+    from latex2sympy2_extended.sets import FiniteSet  # type: ignore[import-untyped]
+
+    if (plain := as_numbers(text)) is None:
+        return []
+    brackets, values = plain
+    numbers = [sympy.Rational(value.numerator, value.denominator) for value in values]
+    if "." in text and "frac" not in text:
+        numbers = [number if number.is_integer else sympy.Float(number, 15) for number in numbers]
+    if not brackets:
+        return [FiniteSet(*numbers) if len(numbers) > 1 else numbers[0]]
+    if len(numbers) == 2 and values[0] < values[1]:
+        return [sympy.Interval(*numbers, brackets[0] == "(", brackets[1] == ")")]
+    return [sympy.Tuple(*numbers)] if len(numbers) > 1 and brackets in ("()", "[]") else []
 
 
 def _both_signs(text: str) -> str:
@@ -156,47 +184,6 @@ def _imaginary(expression: Any) -> Any:
         return expression
     symbols = list(expression.free_symbols)
     return expression.subs(symbols[0], sympy.I) if [s.name for s in symbols] == ["i"] else expression
-
-
-def _close(expected: Any, found: Any, relative_tolerance: float) -> bool:
-    """Whether both are numbers, or alike collections of numbers, that differ by no more than their decimals may."""
-    if len({e.lhs for e in (expected, found) if hasattr(e, "lhs")}) > 1:  # x = 1.5 and y = 1.5
-        return False
-    kind, numbers = _numbers(expected)
-    other_kind, others = _numbers(found)
-    if kind is None or kind != other_kind:
-        return False
-    return all(_close_numbers(e, f, relative_tolerance) for e, f in zip(numbers, others, strict=True))
-
-
-def _close_numbers(expected: Any, found: Any, relative_tolerance: float) -> bool:
-    import sympy
-
-    if expected == found:
-        return True
-    slack = relative_tolerance if expected.has(sympy.Float) or found.has(sympy.Float) else EXACT
-    size, difference = abs(expected.evalf(50)), abs((expected - found).evalf(50))
-    return bool(size.is_finite and difference.is_finite and difference <= slack * size)
-
-
-def _numbers(expression: Any) -> tuple[Any, list[Any]]:
-    """Kind of an expression and the numbers it consists of, in a common order; no kind if it has other parts."""
-    import sympy
-
-    kind: tuple[Any, ...] = ("number",)
-    parts: list[Any] = [expression]
-    if isinstance(expression, sympy.Interval):
-        kind, parts = (expression.left_open, expression.right_open), [expression.start, expression.end]
-    elif isinstance(expression, sympy.Eq) and isinstance(expression.lhs, sympy.Symbol):
-        parts = [expression.rhs]
-    elif isinstance(expression, sympy.MatrixBase):
-        kind, parts = expression.shape, list(expression.flat())
-    elif isinstance(expression, (sympy.Tuple, sympy.FiniteSet)):
-        kind, parts = (isinstance(expression, sympy.Tuple), len(expression)), list(expression.args)
-    if not all(isinstance(part, sympy.Expr) and part.is_number for part in parts):
-        return None, []
-    parts = [part.doit() for part in parts]
-    return kind, sorted(parts, key=lambda n: complex(n).real) if isinstance(expression, sympy.FiniteSet) else parts
 
 
 def _is_undefined(expression: Any) -> bool:

@@ -67,9 +67,8 @@ def main() -> None:
         print(f"{job:<32}{scaled:>11.1f}{ours_s:>8.1f}{scaled / ours_s:>6.1f}x{TARGET:>7.0f}x  {counts}")
         for row in pl.concat([differ.filter(boxed), differ.filter(~boxed).head(5)]).iter_rows(named=True):
             end = row["response"][-60:]
-            print(
-                f"    gold {row['reference_answer']}; TRL {row['reward']:.0f}, ours {row['verdict']['outcome']}: {end!r}"
-            )
+            first, second = f"TRL {row['reward']:.0f}", f"ours {row['verdict']['outcome']}"
+            print(f"    gold {row['reference_answer']}; {first}, {second}: {end!r}")
 
 
 if __name__ == "__main__":
