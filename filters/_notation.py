@@ -130,7 +130,7 @@ def as_number(squeezed: str) -> Fraction | None:
 def as_numbers(squeezed: str) -> tuple[str, list[Fraction]] | None:
     """Brackets and values of a list of plain numbers, such as ``[)`` of ``[0, 1)``; None for all else.
 
-    One number is a list of one. The brackets of a set, and of a list without any, are empty and its order is sorted.
+    One number is a list of one. The brackets of a set are empty, like those of a list that has none.
     """
     parts = _LIST.fullmatch(squeezed)
     if parts is None or len(squeezed) > MAX_LIST_CHARS:
@@ -139,8 +139,7 @@ def as_numbers(squeezed: str) -> tuple[str, list[Fraction]] | None:
     if not all(number is not None for number in numbers):
         return None
     values = [number for number in numbers if number is not None]
-    is_set = parts[1] in ("", "\\{")
-    return ("", sorted(set(values))) if is_set else (parts[1] + parts[3], values)
+    return "" if parts[1] in ("", "\\{") else parts[1] + parts[3], values
 
 
 def split_unit(squeezed: str) -> tuple[str, str]:

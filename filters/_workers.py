@@ -10,39 +10,23 @@ import atexit
 import json
 import os
 import selectors
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from filters._zygote import WorkerError, Zygote
+
+__all__ = ["Answer", "WorkerError", "WorkerPool"]
 
 MEMORY_BYTES = 2 << 30
 """Address space of a worker."""
 CALLS_PER_WORKER = 2_000
 """Calls after which a worker is replaced, so that caches of the library inside do not grow for ever."""
-START_S = 120.0
-"""How long a zygote may take to import its function on a busy machine."""
-
-_BOOT = """
-import json, sys, types
-setup = json.loads(sys.argv[1])
-sys.path[:] = setup.pop("path")
-sys.modules["filters"] = types.ModuleType("filters")  # without Polars, whose threads must not be forked
-sys.modules["filters"].__path__ = [setup.pop("package")]
-from filters._zygote import serve
-serve(**setup)
-"""
-
-
-class WorkerError(RuntimeError):
-    """A worker could not start, so nothing can be judged at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +52,7 @@ class WorkerPool:
     def __init__(self, target: str, *, size: int | None = None) -> None:
         self.target = target
         self.size = size or os.cpu_count() or 1
-        self._zygote: _Zygote | None = None
+        self._zygote: Zygote | None = None
         self._workers: list[_Worker] = []
         self._lock = threading.Lock()
         atexit.register(self.close)
@@ -108,13 +92,14 @@ class WorkerPool:
     def _fork(self) -> "_Worker":
         if self._zygote is None or self._zygote.process.poll() is not None:
             self._stop_all()
-            self._zygote = _Zygote(self.target)
-        return self._zygote.fork()
+            self._zygote = Zygote(self.target, MEMORY_BYTES)
+        return _Worker(*self._zygote.fork())
 
     def _end(self, worker: "_Worker") -> None:
         self._workers.remove(worker)
+        worker.channel.close()
         if self._zygote is not None:
-            self._zygote.end(worker)
+            self._zygote.end(worker.pid)
 
     def _stop_all(self) -> None:
         for worker in self._workers:
@@ -133,71 +118,6 @@ class WorkerPool:
             self._zygote.control.close()
         self._workers, self._zygote = [], None
         self._lock = threading.Lock()
-
-
-class _Zygote:
-    """The process that has imported the function and is forked for every worker. See `filters._zygote`."""
-
-    def __init__(self, target: str) -> None:
-        package = str(Path(__file__).parent.absolute())
-        setup = {"path": sys.path, "package": package, "target": target, "memory_bytes": MEMORY_BYTES}
-        inherited = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME")  # and no tokens
-        environment = {name: os.environ[name] for name in inherited if name in os.environ}
-        one_thread = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        self.control, theirs = socket.socketpair()
-        self.control.settimeout(START_S)
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, json.dumps(setup)],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment | one_thread | {"PYTHONHASHSEED": "0"},
-                start_new_session=True,  # Ctrl-C is the caller's to handle
-            )
-        try:
-            self._hear()
-        except BaseException:
-            self.close()
-            raise
-
-    def fork(self) -> "_Worker":
-        ours, theirs = socket.socketpair()
-        with theirs:
-            socket.send_fds(self.control, [b"fork"], [theirs.fileno()])
-            return _Worker(self._hear()["pid"], ours)
-
-    def end(self, worker: "_Worker") -> None:
-        with suppress(ProcessLookupError):
-            os.kill(worker.pid, signal.SIGKILL)  # the zygote has not waited for it, so this is still its pid
-        worker.channel.close()
-        with suppress(OSError, WorkerError):  # where the zygote is gone, so is its need to wait
-            self.control.sendall(str(worker.pid).encode())
-            self._hear()
-
-    def close(self) -> None:
-        """End the zygote, which first ends all its workers."""
-        self.control.close()
-        try:
-            self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def _hear(self) -> dict[str, Any]:
-        received = b""
-        while not received.endswith(b"\n"):
-            try:
-                chunk = self.control.recv(1 << 12)
-            except TimeoutError:
-                raise WorkerError(f"a worker process did not start within {START_S:.0f} s") from None
-            if not chunk:
-                raise WorkerError(f"a worker process could not start: it ended with status {self.process.wait()}")
-            received += chunk
-        message: dict[str, Any] = json.loads(received)
-        if failure := message.get("failure"):
-            raise WorkerError(f"a worker process could not start ({failure}): {message['detail']}")
-        return message
 
 
 class _Worker:

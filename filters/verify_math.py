@@ -118,10 +118,10 @@ class VerifyMath(Filter):
         expected, found = as_numbers(gold), as_numbers(answer)
         if expected is None or found is None:
             return None
-        (brackets, numbers), (other_brackets, others) = expected, found
+        numbers, others = (n if b else sorted(set(n)) for b, n in (expected, found))
         if len(numbers) != len(others):
             return "different"
-        if brackets != other_brackets:
+        if expected[0] != found[0]:
             return None
         readings = product(self._readings(numbers, gold_unit), self._readings(others, answer_unit))
         return "equal" if any(all(map(self._close, *reading)) for reading in readings) else "different"

@@ -324,6 +324,38 @@ def test_the_second_reading_is_the_librarys_own():
     assert list(verdicts.select("outcome", "reason").iter_rows()) == [row[2:] for row in rows]
 
 
+def test_shortcuts_agree_with_the_library_alone():
+    """Notation and values decide as math-verify does that sees every pair, parsed by itself."""
+    math_verify = pytest.importorskip("math_verify")
+    golds = [
+        "12",
+        "3.5",
+        r"\frac{3}{7}",
+        "(2, 5)",
+        r"\{2, 5\}",
+        "[2, 5)",
+        "2x^2 + 5",
+        r"5\sqrt{2}",
+        r"x^2-\frac{\pi}{3}",
+    ]
+    answers = [
+        *golds,
+        "12.0",
+        r"\frac{6}{14}",
+        r"\{5, 2\}",
+        "5 + 2x^{2}",
+        r"\sqrt{50}",
+        "(5, 2)",
+        r"-\frac{\pi}{3}+x^2",
+    ]
+    pairs = [(gold, answer) for gold in golds for answer in answers]
+    compared = VerifyMath(timeout_s=30).compare(pairs)
+    parsed = {text: math_verify.parse(f"${text}$", parsing_timeout=None) for text in {*golds, *answers}}
+    for gold, answer in pairs:
+        same = math_verify.verify(parsed[gold], parsed[answer], timeout_seconds=None)
+        assert compared[gold, answer] == ("equal" if same else "different"), (gold, answer)
+
+
 def test_both_readings_agree_on_real_answers(shared_data):
     rows = trajectories(shared_data / "trajectories/gsm8k_gpt3.jsonl").sample(200, seed=0)
     stated, library = judge(rows), judge(rows, extraction="library")

@@ -8,15 +8,15 @@ cold start; the baseline the first ``--baseline-rows``, scaled to all. TRL reads
 """
 
 import argparse
-import time
 
 import polars as pl
 from corpus import frames
+from table import HEADER, row, timed
 from trl.rewards import accuracy_reward
 
 from filters.verify_math import VerifyMath
 
-TARGET = 5.0
+TARGET = ">= 5x, 0 disagreements"
 
 
 def theirs(frame: pl.DataFrame, *, whole: bool) -> tuple[float, list[float | None]]:
@@ -24,9 +24,7 @@ def theirs(frame: pl.DataFrame, *, whole: bool) -> tuple[float, list[float | Non
     texts = frame.select(pl.format("<think>\n{}\n</think>\n\n{}", "reasoning", "response") if whole else "response")
     completions = [[{"role": "assistant", "content": text}] for text in texts.to_series()]
     golds = [f"${gold}$" for gold in frame["reference_answer"]]
-    start = time.perf_counter()
-    rewards = accuracy_reward(completions, golds)
-    return time.perf_counter() - start, rewards
+    return timed(lambda: accuracy_reward(completions, golds))
 
 
 def disagreements(frame: pl.DataFrame) -> pl.DataFrame:
@@ -47,28 +45,25 @@ def main() -> None:
 
     ours_s, verdicts, few = 0.0, [], []
     for frame in frames(given.rows, seed=given.seed, k=given.k):
-        start = time.perf_counter()
-        verdicts.append(frame.select(VerifyMath().verdict()).to_series())
-        ours_s += time.perf_counter() - start
+        seconds, verdict = timed(lambda rows=frame: rows.select(VerifyMath().verdict()).to_series())
+        ours_s += seconds
+        verdicts.append(verdict)
         if sum(part.height for part in few) < given.baseline_rows:
             few.append(frame)
     sample, verdict = pl.concat(few).head(given.baseline_rows), pl.concat(verdicts)
     outcomes = dict(verdict.struct.field("outcome").value_counts(sort=True).iter_rows())
-    print(f"{given.rows} rows, k = {given.k}; the baseline on {sample.height}, scaled. Ours: {outcomes}")
-    print(f"{'job':<32}{'baseline s':>11}{'ours s':>8}{'ratio':>7}{'target':>8}  disagreements (boxed, not boxed)")
+    print(f"{given.rows} rows, k = {given.k}; the baseline on {sample.height}, scaled. Ours: {outcomes}\n{HEADER}")
     for whole in (True, False):
         seconds, rewards = theirs(sample, whole=whole)
-        scaled = seconds * given.rows / sample.height
+        job = f"TRL accuracy_reward, serial, {'completions' if whole else 'responses'}"
+        print(row(job, seconds * given.rows / sample.height, ours_s, TARGET))
         judged = sample.with_columns(verdict=verdict.head(sample.height), reward=pl.Series(rewards, dtype=pl.Float64))
         differ = disagreements(judged)
         boxed = differ["response"].str.contains(r"\boxed{", literal=True)
-        job = f"accuracy_reward, {'completions' if whole else 'responses'}"
-        counts = f"{boxed.sum()}, {(~boxed).sum()}"
-        print(f"{job:<32}{scaled:>11.1f}{ours_s:>8.1f}{scaled / ours_s:>6.1f}x{TARGET:>7.0f}x  {counts}")
-        for row in pl.concat([differ.filter(boxed), differ.filter(~boxed).head(5)]).iter_rows(named=True):
-            end = row["response"][-60:]
-            first, second = f"TRL {row['reward']:.0f}", f"ours {row['verdict']['outcome']}"
-            print(f"    gold {row['reference_answer']}; {first}, {second}: {end!r}")
+        print(f"    disagreements: {boxed.sum()} on boxed answers, {(~boxed).sum()} on others, such as")
+        for line in pl.concat([differ.filter(boxed), differ.filter(~boxed).head(3)]).iter_rows(named=True):
+            said = f"TRL {line['reward']:.0f}, ours {line['verdict']['outcome']}"
+            print(f"    gold {line['reference_answer']}; {said}: {line['response'][-40:]!r}")
 
 
 if __name__ == "__main__":
