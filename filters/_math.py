@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -32,12 +32,13 @@ _APPROXIMATION = re.compile(r"(?:\\approx|≈)")
 _LONE_LETTER = re.compile(r"(?:^|[^a-zA-Z])[a-zA-Z]$")
 _HEAVY = re.compile(r"!|binom|prod|sum|int|lim|amma|\^[^^\n]*\d{4}|\^\s*[({][^)}]*\^|\d{10}")
 QUICK_S, QUICK_CHARS = 0.1, 200
+"""A difference between short and light things that is found within so many seconds exhausted nothing."""
 PARSED = 2_000
 """Texts whose meaning a worker remembers: parsing costs most of a comparison, and samples share their gold."""
 _FORMS = [
     (r"3x^2 + \frac{1}{2}x", r"\frac{x}{2} - 3.5x^{2}"),
     (r"\left( 1, -\frac{\pi}{4} \right)", r"\{8\sqrt{3}, 2\}"),
-    (r"(-\infty, 1) \cup [2, 5)", "-1 < x \\le 2"),
+    (r"(-\infty, 1) \cup [2, 5)", r"-1 < x \le 2"),
     (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", "x = 5"),
     (r"\sin(2x) + e^{-x}", r"\log_2 (x+1), 2, 3i"),
 ]
@@ -54,29 +55,31 @@ def warm_up() -> None:
 
 def compare(gold: str, text: str | None, relative_tolerance: float, percent: str, extraction: str) -> Comparison:
     """Compare the answer ``text`` (or the response that states it) with the gold; with None, only parse the gold."""
-    expected = _parsed(gold, percent, "stated")
+    expected = _parsed(gold, percent)
     if not expected or any(_is_undefined(e) for e in expected):
         return "unparsable_gold"
     if text is None:
         return "parsed"
-    found = _parsed(text, percent, extraction)
+    library = extraction == "library"
+    found = _search(text) if library else _parsed(text, percent)
     if any(_is_undefined(f) for f in found):
         return "undecidable"
     start = time.process_time()
     if found and _same(expected, found, relative_tolerance):
         return "equal"
-    # A difference between small things, found in no time, is one.
     both = f"{gold}\n{text}"
     doubtful = len(both) > QUICK_CHARS or _HEAVY.search(both) or time.process_time() - start > QUICK_S
-    if found and doubtful and _exhausts(_same, expected, found, relative_tolerance):
+    read = partial(_search, text) if library else partial(_meanings, text, percent)
+    if doubtful and _exhausts(partial(_same, expected, found, relative_tolerance) if found else read):
         return "undecidable"
-    if not found and doubtful and _exhausts(_read, text, percent, extraction):
-        return "undecidable"
-    return "no_answer" if extraction == "library" and not found else "different"
+    return "no_answer" if library and not found else "different"
 
 
 def _same(expected: list[Any], found: list[Any], relative_tolerance: float) -> bool:
-    pairs = [(e, f) for e, f in product(expected, found) if not apart(e, f, relative_tolerance)]
+    pairs = list(product(expected, found))
+    if any(e == f for e, f in pairs):
+        return True
+    pairs = [(e, f) for e, f in pairs if not apart(e, f, relative_tolerance)]
     return any(_equal(e, f) or close(e, f, relative_tolerance) for e, f in pairs)
 
 
@@ -90,15 +93,9 @@ def _equal(expected: Any, found: Any) -> bool:
     if same and isinstance(expected, sympy.Eq) and isinstance(found, sympy.Eq) and expected != found:
         # Two equations that it cannot solve are equal to it, as two empty lists of solutions are.
         ratio = sympy.simplify((expected.lhs - expected.rhs) / (found.lhs - found.rhs))
-        return bool(ratio.is_number) or bool(sympy.solve(expected, expected.free_symbols))
+        scaled = ratio.is_number and ratio.is_finite and not ratio.is_zero
+        return bool(scaled or sympy.solve(expected, expected.free_symbols))
     return same
-
-
-def _read(text: str, percent: str, extraction: str) -> list[Any]:
-    return _search(text) if extraction == "library" else _meanings(text, percent)
-
-
-_parsed = lru_cache(maxsize=PARSED)(_read)
 
 
 def _meanings(text: str, percent: str) -> list[Any]:
@@ -120,6 +117,9 @@ def _meanings(text: str, percent: str) -> list[Any]:
     notations = two.groups() if two else (text,)
     spellings = [s for notation in notations for s in _APPROXIMATION.split(notation) if s.strip()]
     return [e for spelling in spellings for e in _parse(_both_signs(spelling))]
+
+
+_parsed = lru_cache(maxsize=PARSED)(_meanings)
 
 
 def _plain(text: str) -> list[Any]:
@@ -190,7 +190,7 @@ def _is_undefined(expression: Any) -> bool:
     return bool(getattr(expression, "is_number", False)) and str(expression) in ("nan", "zoo")
 
 
-def _exhausts(function: Callable[..., Any], *arguments: Any) -> bool:
+def _exhausts(function: Callable[[], Any]) -> bool:
     """Whether memory, stack or range gives out on the way, also where a library swallows that."""
     exhausted = False
 
@@ -203,7 +203,7 @@ def _exhausts(function: Callable[..., Any], *arguments: Any) -> bool:
 
     sys.settrace(watch)
     try:
-        function(*arguments)
+        function()
         return exhausted or sys.gettrace() is not watch  # which ends by itself where the stack does
     finally:
         sys.settrace(None)

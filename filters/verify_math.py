@@ -148,7 +148,7 @@ class VerifyMath(Filter):
             calls = [(*pair, *settings) for pair in waiting.values()]
             for key, answer in zip(waiting, _pool().run(calls, timeout_s=self.timeout_s), strict=True):
                 known[key] = "undecidable" if answer.failure == "error" else answer.failure or answer.value
-                if answer.failure is None and len(_CACHE) < MAX_CACHED:
+                if answer.failure is None and stated and len(_CACHE) < MAX_CACHED:
                     _CACHE[key] = answer.value
         return {pair: known[key] for pair, key in keys.items()}
 

@@ -67,7 +67,8 @@ def trajectories(path) -> pl.DataFrame:
         ("计算得到，答案为：$26$。完毕", "$26$"),
         ("Antwort: 26", "26"),
         ("La réponse : 26\nRéponse : 26", "26"),
-        ("<think>\\boxed{3}</think>", "3"),
+        ("THE ANSWER IS 26", "26"),
+        ("a better answerer is 26", None),
     ],
 )
 def test_extract_answer(text, answer):
@@ -201,6 +202,11 @@ def test_tolerance_and_units_are_parameters():
 )
 def test_symbolic_answers(gold, answer, comparison):
     assert compare(gold, answer) == comparison
+
+
+def test_an_answer_that_only_the_reasoning_states_is_none():
+    row = {"reasoning": r"So \boxed{7}.", "response": "As shown above.", "reference_answer": "7"}
+    assert judge(pl.DataFrame([row]))["reason"].to_list() == ["no_answer"]
 
 
 def test_a_decided_pair_is_not_asked_again(monkeypatch):
