@@ -281,9 +281,9 @@ def test_references_are_verifiable(shared_data, name):
 def test_references_that_do_not_parse_are_reported(shared_data):
     """Of 2,818 references of college_math 132 are unverifiable; they lie mostly in the last third."""
     problems = pl.read_ndjson(shared_data / "problems/college_math.jsonl").rename({"answer": "reference_answer"})
-    reasons = VerifyMath().unverifiable(problems[:900])
+    reasons = VerifyMath().unverifiable(problems[:500])
     assert set(reasons.drop_nulls()) == {"unparsable_gold"}
-    assert reasons.is_not_null().sum() <= 30, problems[:900].filter(reasons.is_not_null())["reference_answer"].to_list()
+    assert reasons.is_not_null().sum() <= 30, problems[:500].filter(reasons.is_not_null())["reference_answer"].to_list()
 
 
 def test_unverifiable_references_have_a_reason():
