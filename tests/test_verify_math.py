@@ -82,6 +82,12 @@ def test_extraction_never_fails(text):
     canonical_answer(text)
 
 
+@given(*[st.text() | st.text(alphabet="\\{}()[]$%^_.,;/- 0123456789x²٣é")] * 2)
+def test_notation_never_fails(gold, answer):
+    assert VerifyMath()._compare_notation(gold, answer) in ("equal", "different", None)
+    assert VerifyMath()._compare_notation(gold, gold) == ("equal" if canonical_answer(gold) else None)
+
+
 @given(st.integers() | st.decimals(allow_nan=False, allow_infinity=False, places=3))
 def test_every_number_is_found_and_equals_itself(number):
     for text in (

