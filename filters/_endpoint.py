@@ -118,7 +118,7 @@ class Endpoint:
         """
         if not questions:
             return []
-        with closing(self._client()) as client, closing(ReplyCache()) as cache:
+        with self._client() as client, ReplyCache() as cache:
             model = self._model(client)
             if model.failure:
                 return [model] * len(questions)
@@ -136,7 +136,7 @@ class Endpoint:
 
     def check_ready(self, path: str, question: Question, read: Read) -> None:
         """Ask one question, past the cache; FilterError if there is no answer that can be read."""
-        with closing(ReplyCache()), closing(self._client()) as client:
+        with self._client() as client, ReplyCache():
             reply = model = self._model(client)
             if model.failure is None:
                 reply = self._call(client, _Patience(), self._url(path), question.body | {"model": model.value}, read)
@@ -163,8 +163,7 @@ class Endpoint:
             raise FilterError("the openai client is missing: pip install 'distill[judge]'") from error
         return OpenAI(
             base_url=self._base(),
-            api_key=self._key() or "none",  # the client wants one; a local server does not
-            admin_api_key="",  # or it is taken from the environment
+            api_key=self._key() or "none",  # the client insists on one, and would take another from the environment
             timeout=self.timeout_s,
             max_retries=self.retries,
             http_client=DefaultHttpxClient(follow_redirects=False),  # a redirect could lead anywhere

@@ -70,7 +70,7 @@ def decisions(text: str, decision: str) -> list[tuple[Any, str]]:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    decoder, start = json.JSONDecoder(), text.find("{")
+    decoder, start = json.JSONDecoder(strict=False), text.find("{")
     for _ in range(MAX_TRIES):
         if start < 0:
             return

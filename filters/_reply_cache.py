@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from filters._verdict import FilterError
 
@@ -31,7 +31,7 @@ def key_of(url: str, body: dict[str, Any], nth: int) -> str:
 
 
 class ReplyCache:
-    """An open cache, for one thread; others and other processes may have it open too. Close it.
+    """An open cache, for one thread; others and other processes may have it open too.
 
     Raises FilterError naming the file where it cannot be used.
     """
@@ -49,6 +49,12 @@ class ReplyCache:
         except BaseException:
             self.close()
             raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Give the file back; what was written is there already."""

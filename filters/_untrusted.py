@@ -11,7 +11,7 @@ CUT = "\n[…]\n"
 # A server's tokenizer reads these as the end of a turn, wherever they stand: <|im_end|>, <｜User｜>, </s>, [/INST].
 _CHAT = re.compile(r"<(?=[|｜]|/?(?:s|bos|eos|think|start_of_turn|end_of_turn|SYS)>)|\[(?=/?[A-Z][A-Z_]{2,30}\])")
 _TAG = re.compile(r"<(?=/?[A-Za-z])")
-_UNSENDABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def clean(text: str) -> str:

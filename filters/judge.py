@@ -177,7 +177,7 @@ class Judge(Filter):
         for reply in replies:
             if reply.failure:
                 return abstain("failed_call", score, reply.failure)
-        return abstain("no_majority", score, f"replied: {replies[0].value}")
+        return abstain("no_majority", score, f"replied: {' '.join(replies[0].value.split())}")
 
     def _decide(self, votes: list[tuple[float, str]], score: float) -> tuple[str, str] | None:
         """What more than half of the votes say, and why; None where they do not."""

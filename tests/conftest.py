@@ -23,7 +23,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_server_but_ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Filters that ask a server ask a stand-in on this machine, without anybody's key, and remember its replies here."""
+    """Filters that ask a server ask a stand-in here, without anybody's key, and keep its replies apart."""
     with stand_in() as server, pytest.MonkeyPatch.context() as patch:
         for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             patch.delenv(name, raising=False)

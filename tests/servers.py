@@ -6,7 +6,6 @@ It asserts nothing. What it received is in `seen`, and `faults` holds what to do
 import json
 import re
 import socket
-import struct
 import threading
 import time
 from collections import deque
@@ -25,6 +24,7 @@ class Seen:
 
     path: str
     headers: dict[str, str]
+    """By lower-case name."""
     body: Any
     time: float
 
@@ -71,6 +71,7 @@ def wordy(text: str) -> float:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: "_Server"
 
     def do_GET(self) -> None:
@@ -82,7 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, body: Any) -> None:
         state = self.server.state
         with self.server.lock:
-            state.seen.append(Seen(self.path, dict(self.headers), body, time.monotonic()))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            state.seen.append(Seen(self.path, headers, body, time.monotonic()))
             self.server.in_flight += 1
             state.most_in_flight = max(state.most_in_flight, self.server.in_flight)
             fault = state.faults.popleft() if body is not None and state.faults else state.always
@@ -200,12 +202,12 @@ def hang(seconds: float) -> Fault:
 
 
 def drop(handler: _Handler) -> None:
-    """Half of a body, then a reset connection."""
+    """Half of a body, then the connection ends."""
     handler.send_response(200)
     handler.send_header("Content-Type", "application/json")
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
     handler.wfile.write(b'{"choices": [')
     handler.wfile.flush()
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    handler.connection.close()
+    handler.close_connection = True
+    handler.connection.shutdown(socket.SHUT_RDWR)
