@@ -154,7 +154,10 @@ class Endpoint:
         return self._base().removesuffix("/v1") + path if path.startswith("/") else f"{self._base()}/{path}"
 
     def _key(self) -> str:
-        return os.environ.get(self.api_key_env, "")
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise FilterError(f"the environment variable {self.api_key_env} holds no key: expected plain characters")
+        return key
 
     def _client(self) -> "OpenAI":
         try:
@@ -191,9 +194,9 @@ class Endpoint:
             try:
                 for done in as_completed(waiting):
                     yield waiting[done], done.result()
-            finally:  # where it ends early, what is in flight is all that is still waited for
-                patience.given_up = patience.given_up or "interrupted"
+            finally:  # where it ends early, only what is on its way is still waited for
                 pool.shutdown(wait=False, cancel_futures=True)
+                client.close()
 
     def _call(self, client: "OpenAI", patience: _Patience, url: str, body: dict[str, Any] | None, read: Read) -> Reply:
         from openai import APIStatusError, OpenAIError
@@ -234,6 +237,5 @@ class Endpoint:
         """One bounded line, without the key, which servers like to quote."""
         if key := self._key():
             text = text.replace(key, "***")
-        return " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * FAILURE_CHARS]).split())[
-            :FAILURE_CHARS
-        ]
+        printable = "".join(c if c.isprintable() else " " for c in text[: 4 * FAILURE_CHARS])
+        return " ".join(printable.split())[:FAILURE_CHARS]

@@ -200,6 +200,13 @@ def test_without_a_key_none_is_sent(server, monkeypatch):
     assert server.posts()[0].headers["authorization"] == "Bearer none"
 
 
+def test_a_variable_that_holds_no_key_is_named_and_not_shown(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-cänary")
+    with pytest.raises(FilterError, match="OPENAI_API_KEY holds no key") as raised:
+        ask(server, "q")
+    assert "nary" not in str(raised.value)
+
+
 def test_the_same_replies_serve_whoever_has_the_key(server, monkeypatch):
     ask(server, "q")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -274,6 +281,19 @@ def test_a_cache_that_cannot_be_used_is_named(server, damage):
         cache_file().mkdir()
     with pytest.raises(FilterError, match=r"replies\.sqlite cannot be used as the cache of replies: .* DISTILL_CACHE"):
         ask(server, "q")
+
+
+def test_an_end_in_the_middle_ends_the_asking(server):
+    server.delay_s = 0.05
+
+    def interrupted(reply):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        endpoint(server, concurrency=2).ask(
+            "chat/completions", [Question(chat(str(n))) for n in range(99)], interrupted
+        )
+    assert len(server.posts()) <= 6
 
 
 # ---------------------------------------------------------------------------------------------------- places

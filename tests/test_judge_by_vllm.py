@@ -84,7 +84,11 @@ def wait_for(server, url):
 def urls(models):
     """Both servers start at once: most of a start is imports that wait for the disk."""
     # A seed kills the CPU engine under chunked prefill; white space between tokens of JSON is what babble is made of.
-    chat = ("--no-enable-chunked-prefill", "--structured-outputs-config", '{"disable_any_whitespace": true}')
+    chat = (
+        "--no-enable-chunked-prefill",
+        "--structured-outputs-config",
+        '{"backend": "xgrammar", "disable_any_whitespace": true}',
+    )
     with served(models / "chat", *chat) as judge, served(models / "reward", "--runner", "pooling") as reward:
         wait_for(*judge)
         wait_for(*reward)
