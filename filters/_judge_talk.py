@@ -61,23 +61,24 @@ def reply_format(decision: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def decisions(text: str, decision: str) -> list[tuple[Any, str]]:
     """Every decision in a reply with its reason, from JSON objects anywhere in it, after the model's own reasoning."""
-    text = text.rpartition("</think>")[2].partition("<think>")[0]
     return [
         (value[decision], " ".join(clean(str(value.get("reason") or "")).split())[:REASON_CHARS])
-        for value in _objects(text)
+        for value in _objects(text.strip())
         if decision in value
     ]
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    decoder, start = json.JSONDecoder(strict=False), text.find("{")
+    decoder, start = json.JSONDecoder(strict=False), 0  # enforced schemas let control characters through
+    if not (text.startswith("{") and text.endswith("}")):  # a reason may speak of tags
+        text = text.rpartition("</think>")[2].partition("<think>")[0]
     for _ in range(MAX_TRIES):
+        start = text.find("{", start)
         if start < 0:
             return
         try:
-            value, end = decoder.raw_decode(text, start)
+            value, start = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
-            end = start + 1
+            start += 1
         else:
             yield value
-        start = text.find("{", end)

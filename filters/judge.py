@@ -195,6 +195,7 @@ class Judge(Filter):
 
 def _content(reply: Any) -> str:
     choice = reply["choices"][0]
-    if not isinstance(choice["message"]["content"], str):
-        raise ValueError(f"no content, finish_reason {choice.get('finish_reason')}")
-    return clean(choice["message"]["content"][:MAX_REPLY_CHARS])
+    content, finish = choice["message"]["content"], choice.get("finish_reason")
+    if finish == "length" or not isinstance(content, str):
+        raise ValueError("it was cut at max_tokens" if finish == "length" else f"no content, finish_reason {finish}")
+    return clean(content[:MAX_REPLY_CHARS])

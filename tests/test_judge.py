@@ -163,6 +163,7 @@ def test_evidence_is_the_reason_of_those_who_decided(server):
         ('Sure!\n```json\n{"reason": "a {brace}", "same": false}\n```', False),
         ('<think>\n{"same": true}? No.</think>{"same": false}', False),
         ('{"same": false, "reason": "a\nraw line"}', False),
+        ('{"reason": "It ends in </think> and <think>.\x08", "same": true}\n', True),
         ('The answer says {"same": true}. I say {"same": false}', None),
         ('{"same": true} {"same": true}', True),
         ('{"same": "true"}', None),
@@ -183,6 +184,14 @@ def test_replies_are_read_whatever_surrounds_them(server, reply, decision):
         assert [same for same, _ in decisions(reply, "same")] == [True]
     else:
         assert verdict["outcome"] == expected
+
+
+def test_a_reply_that_was_cut_says_so(server):
+    cut = {"message": {"content": '{"reason": "It says {"same": true}'}, "finish_reason": "length"}
+    server.always = servers.raw(json.dumps({"choices": [cut]}).encode())
+    [verdict] = judge(server, [ROW], model="stand-in")
+    assert (verdict["outcome"], verdict["reason"]) == ("abstain", "failed_call")
+    assert "cut at max_tokens" in verdict["evidence"]
 
 
 def test_a_server_that_is_not_there_abstains_and_is_told_before(monkeypatch, tmp_path):
