@@ -229,7 +229,8 @@ class Endpoint:
             return f"no answer within {self.timeout_s:g} s"
         if isinstance(error, APIStatusError):
             said = error.body.get("message") if isinstance(error.body, dict) else None
-            return self._readable(f"HTTP {error.status_code} {said or ''}".strip())
+            said = said or ("no such route" if error.status_code == 404 else "")
+            return self._readable(f"HTTP {error.status_code} {said}".strip())
         cause = error.__cause__ if isinstance(error, APIConnectionError) else error
         return self._readable(f"no connection ({cause or error})")
 

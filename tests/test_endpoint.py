@@ -96,6 +96,7 @@ def test_a_burst_of_503_is_outlived(server):
     [
         (servers.status(500, "boom"), 3, "HTTP 500 boom"),
         (servers.status(400, "too long"), 1, "HTTP 400 too long"),
+        (lambda handler: handler.reply(404, {"detail": "Not Found"}), 1, "HTTP 404 no such route"),
         (servers.status(302, Location="http://127.0.0.1:9/"), 1, "HTTP 302"),
         (servers.drop, 3, "no connection"),
         (servers.raw(b"<html>", "text/html"), 1, "not what was asked for"),
@@ -104,7 +105,7 @@ def test_a_burst_of_503_is_outlived(server):
         (servers.raw(b'{"choices": [{"message": {"content": null}}]}'), 1, "not what was asked for"),
         (servers.raw(b"[]"), 1, "not what was asked for"),
     ],
-    ids=["500", "400", "redirect", "dropped", "HTML", "broken JSON", "no choices", "null content", "a list"],
+    ids=["500", "400", "404", "redirect", "dropped", "HTML", "broken JSON", "no choices", "null content", "a list"],
 )
 def test_a_lasting_fault_is_a_failure_that_is_not_remembered(server, fault, tries, failure):
     server.always = fault
@@ -116,11 +117,11 @@ def test_a_lasting_fault_is_a_failure_that_is_not_remembered(server, fault, trie
 
 
 def test_silence_ends_at_the_time_out(server):
-    server.always = servers.hang(1.5)
+    server.always = servers.hang(6)
     start = time.monotonic()
     [reply] = ask(server, "q", timeout_s=0.2, retries=1)
     assert reply.failure == "no answer within 0.2 s"
-    assert time.monotonic() - start < 1.4
+    assert time.monotonic() - start < 5
     assert len(server.posts()) == 2
 
 
@@ -233,15 +234,16 @@ def test_the_cache_answers_the_same_request_only(server, changed):
 
 
 def test_replies_are_kept_as_they_come(server):
-    def refuse(body):
-        if body["messages"][0]["content"] == "last":
-            raise RuntimeError("the machine stops")
-        return "ok"
+    def until_the_machine_stops(reply):
+        if content(reply) == "LAST":
+            raise KeyboardInterrupt
+        return content(reply)
 
-    server.answer = refuse
-    ask(server, "first", "last", concurrency=1, retries=0)
-    with ReplyCache() as cache:
-        assert list(cache._database.execute("SELECT value FROM replies")) == [('"ok"',)]
+    questions = [Question(chat(text)) for text in ("first", "last")]
+    with pytest.raises(KeyboardInterrupt):
+        endpoint(server, concurrency=1).ask("chat/completions", questions, until_the_machine_stops)
+    assert ask(server, "first")[0].value == "FIRST"
+    assert len(server.posts()) == 2
 
 
 def test_threads_share_a_cache_file(server):

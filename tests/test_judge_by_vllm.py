@@ -68,8 +68,7 @@ def served(model, *arguments):
         log.close()
 
 
-def wait_for(server, url):
-    deadline = time.monotonic() + START_S
+def wait_for(server, url, deadline):
     while time.monotonic() < deadline:
         assert server.poll() is None, "the server ended; its log is beside the model"
         try:
@@ -90,8 +89,9 @@ def urls(models):
         '{"backend": "xgrammar", "disable_any_whitespace": true}',
     )
     with served(models / "chat", *chat) as judge, served(models / "reward", "--runner", "pooling") as reward:
-        wait_for(*judge)
-        wait_for(*reward)
+        deadline = time.monotonic() + START_S
+        wait_for(*judge, deadline)
+        wait_for(*reward, deadline)
         yield judge[1], reward[1]
 
 
