@@ -62,7 +62,7 @@ class Judge(Filter):
     ``response_format: null`` for servers that cannot enforce a JSON schema, ``seed: null`` for those without seeds."""
     model: str = ""
     """Model name as the server knows it. Empty: the only one that the server lists, which a record of the run then does
-    not name."""
+    not name. Replies are remembered by address and name: serve another model under another name."""
     base_url: BaseUrl = None
     """Address of the server up to ``/v1``. Null: the environment's OPENAI_BASE_URL, else vLLM on this machine,
     http://127.0.0.1:8000/v1."""
@@ -110,7 +110,7 @@ class Judge(Filter):
     def check_ready(self) -> None:
         """Ask the model to judge one answer."""
         row = {"problem": "1 + 1 = ?", "reference_answer": "2", "response": "2", "reasoning": None}
-        self._endpoint().check_ready("chat/completions", self._question(self._prompt(row), 0), _content)
+        Endpoint.of(self).check_ready("chat/completions", self._question(self._prompt(row), 0), _content)
 
     def unverifiable(self, problems: pl.DataFrame) -> pl.Series:
         """Answers need a reference to be compared with."""
@@ -120,16 +120,11 @@ class Judge(Filter):
         return problems.select(pl.when(missing).then(pl.lit("missing_input"))).to_series()
 
     def judge_batch(self, rows: pl.DataFrame) -> Iterable[Verdict]:
-        """Ask each distinct question as often as there are votes, all of them at once."""
+        """Ask as often as there are votes, all rows at once; equal questions are asked once."""
         prompts = [self._prompt(row) for row in rows.iter_rows(named=True)]
-        distinct = list(dict.fromkeys(prompts))
-        questions = [self._question(prompt, nth) for prompt in distinct for nth in range(self.votes)]
-        replies = iter(self._endpoint().ask("chat/completions", questions, _content))
-        verdicts = {prompt: self._verdict([next(replies) for _ in range(self.votes)]) for prompt in distinct}
-        return (verdicts[prompt] for prompt in prompts)
-
-    def _endpoint(self) -> Endpoint:
-        return Endpoint.of(self)
+        questions = [self._question(prompt, nth) for prompt in prompts for nth in range(self.votes)]
+        replies = iter(Endpoint.of(self).ask("chat/completions", questions, _content))
+        return [self._verdict([next(replies) for _ in range(self.votes)]) for _ in prompts]
 
     def _prompt(self, row: dict[str, Any]) -> str:
         problem, response = row["problem"], row["response"]

@@ -41,7 +41,7 @@ class RewardScore(Filter):
     for rerankers that compare two texts without a chat template."""
     model: str = ""
     """Model name as the server knows it. Empty: the only one that the server lists, which a record of the run then does
-    not name."""
+    not name. Rewards are remembered by address and name: serve another model under another name."""
     base_url: BaseUrl = None
     """Address of the server up to ``/v1``. Null: the environment's OPENAI_BASE_URL, else vLLM on this machine,
     http://127.0.0.1:8000/v1. A reward model and a judge are two servers: name at least one of them here."""
