@@ -7,7 +7,7 @@ from collections import deque
 import polars as pl
 import pytest
 import servers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from servers import stand_in
 
@@ -239,7 +239,6 @@ def test_no_text_closes_its_quotation_or_opens_a_turn(server, attack):
         assert prompt.rindex(tags[-1]) < prompt.index("Reply with one JSON object")
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("<>/|[]INSTanswer s\n")), st.integers(20, 200))
 def test_a_quotation_has_one_end(text, max_chars):
     shown = quoted("answer", text, max_chars)
