@@ -5,7 +5,7 @@ import pytest
 import servers
 from servers import stand_in
 
-from filters import FilterError
+from filters import Chain, FilterError, load
 from filters.reward_score import RewardScore
 
 ROW = {"problem": "Why?", "response": "Because of one two three.", "reasoning": "Let me see."}
@@ -89,3 +89,11 @@ def test_no_text_opens_a_turn(server):
     for message in server.posts()[0].body["messages"]:
         assert "<|" not in message["content"]
         assert "</think>" not in message["content"]
+
+
+def test_best_of_n_keeps_the_highest_reward(server):
+    responses = ["one two", "one two three four five", "one"]
+    frame = pl.DataFrame([ROW | {"problem_id": "a", "sample": n, "response": text} for n, text in enumerate(responses)])
+    chain = [RewardScore(base_url=server.url), load("rejection_sampling", by="best_score")]
+    judged = Chain(chain).judge(frame)
+    assert [verdict["outcome"] for verdict in judged["verdict_rejection_sampling"]] == ["reject", "keep", "reject"]
