@@ -12,6 +12,7 @@ HOMES = {
     "trl": "distill/student/train.py",
     "datasets": "distill/hub.py",
     "huggingface_hub": "distill/hub.py",
+    "openai": "filters/_endpoint.py",
     "math_verify": "filters/_math.py",
     "langdetect": "filters/_language.py",
     "datasketch": "filters/dedup_near.py",
