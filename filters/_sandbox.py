@@ -1,0 +1,354 @@
+"""Untrusted programs in bubblewrap: no network, no host files, no privileges, bounded time, memory and output.
+
+Every run gets its own namespaces, a read-only root that holds the system's programs and the given files, an empty
+environment, a system-call filter and limits; nothing is written to the host's disk and no process outlives the run.
+What a program prints is *untrusted text*: nothing here believes it. `filters._canaries` proves all this on the
+machine at hand before anything is run. Standard library only, so that it can be tested as any user.
+"""
+
+import fcntl
+import functools
+import json
+import math
+import os
+import pwd
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
+
+from filters._seccomp import program as seccomp_program
+from filters._watchdog import WATCHDOG, family, files_in, oom_kills, resident_bytes, waited_s
+
+FOLDER = "/box"
+"""Where the given files lie inside, read-only."""
+SCRATCH = ("/tmp", "/dev/shm")
+"""The only writable folders inside; they live in memory and vanish with the run."""
+STDERR_BYTES = 4096
+"""The last bytes of the error stream that are kept."""
+BUSY_GRACE_S = 1.5
+"""A program that waited for a busy machine gets that time back, but never more than this."""
+_MIB = 1 << 20
+
+
+class SandboxError(RuntimeError):
+    """The sandbox itself failed, which says nothing about the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use. Memory, processes and files count for all its processes together."""
+
+    time_s: float = 10.0
+    memory_bytes: int = 2048 * _MIB
+    output_bytes: int = _MIB
+    processes: int = 16
+    scratch_bytes: int = 64 * _MIB
+    files: int = 10_000
+    bounds_addresses: bool = True
+    """False for runtimes that reserve far more addresses than they use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run ended."""
+
+    stdout: bytes
+    stderr: bytes
+    """Its last bytes only."""
+    exit_code: int | None
+    """128 + signal where a signal ended it; None where it was stopped from outside."""
+    stopped: str | None
+    """The limit it was stopped for: time_limit, memory_limit, file_limit or output_limit, which are the program's
+    fault, or busy_machine, machine_memory or sandbox_failed, which are not."""
+
+
+class Sandbox:
+    """One running program; use it in a ``with`` statement, whose end leaves no process.
+
+    Args:
+        command: Program and arguments, as paths inside.
+        files: Name in `FOLDER` to content; all of them are readable and executable, none is writable.
+        stdin: The whole input, or None for a conversation by `ask`.
+        limits: What it may use. Its time runs only within `ask` and `finish`.
+        binds: Folders of the host to be seen, read-only, besides ``/usr``.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        files: Mapping[str, bytes],
+        limits: Limits,
+        stdin: bytes | None = None,
+        binds: Sequence[str] = (),
+    ) -> None:
+        self.limits = limits
+        self.stopped: str | None = None
+        self._oom_kills = oom_kills()
+        self._buffer = self._stderr = b""
+        self._spent_s = self._waited_before = 0.0
+        self._resumed: float | None = None
+        self._program: int | None = None
+        status, status_writer = os.pipe()
+        gate, gate_opener = os.pipe()
+        given = {f"{FOLDER}/{name}": _memory_file(content) for name, content in files.items()}
+        seccomp = _memory_file(seccomp_program())
+        passed = [*given.values(), seccomp, status_writer, gate]
+        stdin_file = subprocess.PIPE if stdin is None else _memory_file(stdin)
+        try:
+            self._process = subprocess.Popen(
+                [
+                    *_unprivileged(),
+                    *("bwrap", "--json-status-fd", str(status_writer), "--block-fd", str(gate)),
+                    *("--seccomp", str(seccomp)),
+                    *_walls(limits, binds),
+                    *(word for path, fd in given.items() for word in ("--perms", "0555", "--file", str(fd), path)),
+                    *("--remount-ro", "/", "--chdir", "/tmp", "--"),
+                    *_within(limits),
+                    *command,
+                ],
+                env={"PATH": "/usr/bin:/bin"},
+                stdin=stdin_file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=passed,
+                bufsize=0,
+            )
+        except OSError as error:
+            os.close(status)
+            os.close(gate_opener)
+            raise SandboxError(f"could not start bubblewrap: {error}") from error
+        finally:
+            for fd in passed if stdin is None else [*passed, stdin_file]:
+                os.close(fd)
+        self._status = status
+        try:
+            self._init = self._init_process()
+            self._exits = os.pidfd_open(self._init)
+        finally:
+            os.close(gate_opener)
+        WATCHDOG.add(self)
+
+    def _init_process(self) -> int:
+        """Process 1 of the sandbox: when it has ended, the kernel has ended all others."""
+        said = b""
+        while not said.endswith(b"\n") and (more := os.read(self._status, 4096)):
+            said += more
+        if not said:
+            _, stderr = self._process.communicate()
+            os.close(self._status)
+            raise SandboxError(stderr.decode(errors="replace").strip() or "bubblewrap said nothing")
+        return int(json.loads(said)["child-pid"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        WATCHDOG.remove(self)
+        self._end()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream:
+                with suppress(OSError):
+                    stream.close()
+        os.close(self._exits)
+        os.close(self._status)
+
+    def ask(self, request: bytes) -> bytes | None:
+        """Write a request to its input and read one line of its output; None if it ended or was stopped instead."""
+        assert self._process.stdin
+        self._resume()
+        try:
+            self._process.stdin.write(request)
+            while b"\n" not in self._buffer and self._read():
+                pass
+        except BrokenPipeError:
+            return None
+        finally:
+            self._pause()
+        line, newline, self._buffer = self._buffer.partition(b"\n")
+        return line if newline and self.stopped is None else None
+
+    def finish(self) -> Run:
+        """Read to the end of its output, and say how it ended."""
+        self._resume()
+        while self._read():
+            pass
+        if self.stopped is None:
+            self._process.wait()
+        self._pause()
+        self._end()
+        exit_code = self._exit_code()
+        if self.stopped is None and exit_code == 128 + signal.SIGKILL and oom_kills() > self._oom_kills:
+            self.stopped = "machine_memory"
+        if self.stopped is None and exit_code is None:
+            self.stopped = "sandbox_failed"
+        return Run(self._buffer, self._stderr, None if self.stopped else exit_code, self.stopped)
+
+    def stop(self, reason: str) -> None:
+        """End every process of the sandbox; the first reason given counts."""
+        self.stopped = self.stopped or reason
+        with suppress(OSError):
+            signal.pidfd_send_signal(self._exits, signal.SIGKILL)
+
+    def breach(self) -> str | None:
+        """Name of the limit that the sandbox is over, or None."""
+        if (resumed := self._resumed) is not None:
+            spent = self._spent_s + time.monotonic() - resumed
+            given_back = self._waited() - self._waited_before
+            if spent - given_back > self.limits.time_s:
+                return "time_limit"
+            if spent > self.limits.time_s + BUSY_GRACE_S:
+                return "busy_machine"
+        if resident_bytes(self._init) > self.limits.memory_bytes:
+            return "memory_limit"
+        return "file_limit" if files_in(self._init, *SCRATCH) > self.limits.files else None
+
+    def _read(self) -> bool:
+        """Take in what is there to read, waiting for it; False where nothing will come any more."""
+        stdout, stderr = self._process.stdout, self._process.stderr
+        assert stdout and stderr
+        poll = select.poll()
+        for stream in (stdout, stderr):
+            if not stream.closed:
+                poll.register(stream, select.POLLIN)
+        poll.register(self._exits, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll()}
+        for stream in (stdout, stderr):
+            if not stream.closed and stream.fileno() in ready:
+                data = os.read(stream.fileno(), 1 << 16)
+                if not data:
+                    stream.close()
+                elif stream is stdout:
+                    self._buffer += data
+                else:
+                    self._stderr = (self._stderr + data)[-STDERR_BYTES:]
+        if len(self._buffer) > self.limits.output_bytes:
+            self._buffer = self._buffer[: self.limits.output_bytes]
+            self.stop("output_limit")
+            return False
+        return not (stdout.closed and stderr.closed) and ready != {self._exits}
+
+    def _resume(self) -> None:
+        self._waited_before = self._waited()
+        self._resumed = time.monotonic()
+
+    def _pause(self) -> None:
+        if self._resumed is not None:
+            given_back = self._waited() - self._waited_before
+            self._spent_s += max(time.monotonic() - self._resumed - given_back, 0.0)
+            self._resumed = None
+
+    def _waited(self) -> float:
+        if self._program is None:
+            self._program = next(iter(family(self._init)[1:]), None)
+        return 0.0 if self._program is None else waited_s(self._program)
+
+    def _end(self) -> None:
+        with suppress(OSError):
+            signal.pidfd_send_signal(self._exits, signal.SIGKILL)
+        poll = select.poll()
+        poll.register(self._exits, select.POLLIN)
+        poll.poll()
+
+    def _exit_code(self) -> int | None:
+        self._process.wait()
+        for line in os.read(self._status, 4096).splitlines():
+            if "exit-code" in (said := json.loads(line)):
+                return int(said["exit-code"])
+        return None
+
+
+def run(
+    command: Sequence[str], *, files: Mapping[str, bytes], stdin: bytes, limits: Limits, binds: Sequence[str] = ()
+) -> Run:
+    """Run a program to its end.
+
+    Raises:
+        SandboxError: It could not be started.
+    """
+    with Sandbox(command, files=files, stdin=stdin, limits=limits, binds=binds) as sandbox:
+        return sandbox.finish()
+
+
+def _memory_file(content: bytes) -> int:
+    """A sealed file without a name, so that nothing can be written through it."""
+    fd = os.memfd_create("sandbox", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(content)
+    os.lseek(fd, 0, os.SEEK_SET)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    return fd
+
+
+@functools.cache
+def _unprivileged() -> tuple[str, ...]:
+    """Root becomes a user that owns nothing: the limit on processes is void for root, in any namespace."""
+    if os.getuid() != 0:
+        return ()
+    taken = {entry.pw_uid for entry in pwd.getpwall()}
+    spare = next(uid for uid in range(54_321, 60_000) if uid not in taken)
+    return ("setpriv", f"--reuid={spare}", f"--regid={spare}", "--clear-groups", "--")
+
+
+@functools.cache
+def _system() -> tuple[str, ...]:
+    """The system's programs and libraries, read-only, and nothing of ``/etc`` but what the loader needs."""
+    words = ["--ro-bind", "/usr", "/usr"]
+    for folder in ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"):
+        if os.path.islink(folder):
+            words += ["--symlink", os.readlink(folder), folder]
+        elif os.path.isdir(folder):
+            words += ["--ro-bind", folder, folder]
+    for path in ("/etc/ld.so.cache", "/etc/alternatives"):
+        words += ["--ro-bind-try", path, path]
+    usage = subprocess.run(["bwrap", "--help"], capture_output=True, text=True, check=False).stdout
+    return (*words, *(["--disable-userns"] if "--disable-userns" in usage else []))
+
+
+def _walls(limits: Limits, binds: Sequence[str]) -> list[str]:
+    """Namespaces and file systems. The process 1 inside is bubblewrap's own: its environment is bare too."""
+    size = str(limits.scratch_bytes)
+    walls = ["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+    walls += ["--unshare-cgroup-try", "--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--cap-drop", "ALL"]
+    walls += ["--die-with-parent", "--new-session", *_system()]
+    walls += [word for folder in binds for word in ("--ro-bind", folder, folder)]
+    walls += ["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
+    walls += ["--size", size, "--tmpfs", "/tmp", "--clearenv"]
+    environment = {
+        "PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2",
+    }  # fmt: skip
+    return walls + [word for pair in environment.items() for word in ("--setenv", *pair)]
+
+
+def _within(limits: Limits) -> list[str]:
+    """Limits are set inside, in the new user namespace: there they count this sandbox's processes alone."""
+    values = {
+        "cpu": (resource.RLIMIT_CPU, math.ceil(limits.time_s * (os.cpu_count() or 1)) + 2),
+        "as": (resource.RLIMIT_AS, limits.memory_bytes if limits.bounds_addresses else resource.RLIM_INFINITY),
+        "fsize": (resource.RLIMIT_FSIZE, limits.scratch_bytes),
+        "nproc": (resource.RLIMIT_NPROC, limits.processes),
+        "nofile": (resource.RLIMIT_NOFILE, 128),
+        "stack": (resource.RLIMIT_STACK, 64 * _MIB),
+        "core": (resource.RLIMIT_CORE, 0),
+    }
+    words = ["prlimit"]
+    for name, (kind, value) in values.items():
+        hard = resource.getrlimit(kind)[1]
+        bounded = min((v for v in (value, hard) if v != resource.RLIM_INFINITY), default="unlimited")
+        words.append(f"--{name}={bounded}")
+    return [*words, "--"]
+
+
+def missing_programs() -> list[str]:
+    """Programs that the sandbox is made of and that this machine lacks."""
+    needed = ["bwrap", "prlimit"] + (["setpriv"] if os.getuid() == 0 else [])
+    return [name for name in needed if shutil.which(name, path="/usr/bin:/bin") is None]
