@@ -209,7 +209,8 @@ class Sandbox:
                 return "busy_machine"
         if resident_bytes(self._init) > self.limits.memory_bytes:
             return "memory_limit"
-        return "file_limit" if files_in(self._init, *SCRATCH) > self.limits.files else None
+        started = self._program is not None  # before that, process 1 still sees the host's folders
+        return "file_limit" if started and files_in(self._init, *SCRATCH) > self.limits.files else None
 
     def _read(self) -> bool:
         """Take in what is there to read, waiting for it; False where nothing will come any more."""

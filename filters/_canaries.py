@@ -1,0 +1,1 @@
+def faults_of_sandbox(): return ""
