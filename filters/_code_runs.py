@@ -1,7 +1,6 @@
 """A program against its tests, in sandboxes: inputs go in, data comes out, and only the caller knows what is right."""
 
 import json
-import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -9,11 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from filters._code_compare import same_text, same_value
 from filters._code_tests import Call, Tests
 from filters._fences import defines
-from filters._guest import Opaque, decode, encode, frame
+from filters._guest import decode, encode, frame
 from filters._languages import LANGUAGES, Language, python
-from filters._sandbox import FOLDER, Limits, Run, Sandbox, SandboxError, run
+from filters._sandbox import Run, Sandbox, SandboxError, run
+from filters._walls import FOLDER, Limits
 
 COMPILE = Limits(time_s=60.0, memory_bytes=2 << 30, output_bytes=64 << 20, scratch_bytes=256 << 20)
 """What a compiler may use; its output is the program."""
@@ -37,12 +38,18 @@ class Outcome:
         return self.passed / self.total if self.decided else None
 
 
-class _Undecidedness(Exception):
+class _UndecidedError(Exception):
     """The tests or the machine failed, not the program."""
 
+    def __init__(self, reason: str, evidence: str) -> None:
+        self.outcome = Outcome(0, 1, reason, evidence, decided=False)
 
-class _Wrong(Exception):
-    """The program failed: reason and evidence."""
+
+class _WrongError(Exception):
+    """The program failed as a whole."""
+
+    def __init__(self, reason: str, evidence: str) -> None:
+        self.outcome = Outcome(0, 1, reason, evidence)
 
 
 def run_tests(program: str, tests: Tests, limits: Limits, tolerance: float) -> Outcome:
@@ -55,14 +62,14 @@ def run_tests(program: str, tests: Tests, limits: Limits, tolerance: float) -> O
     try:
         if tests.check is not None:
             return _run_check(program, tests, limits)
-        verdicts = _calls(program, tests, limits, tolerance) if tests.calls else _stdin(program, tests, limits, tolerance)
+        verdicts = (
+            _calls(program, tests, limits, tolerance) if tests.calls else _stdin(program, tests, limits, tolerance)
+        )
         return _tally(verdicts, len(tests.calls or tests.stdin or ()))
     except SandboxError as error:
         return Outcome(0, 1, "sandbox_failed", str(error), decided=False)
-    except _Undecidedness as error:
-        return Outcome(0, 1, *error.args, decided=False)
-    except _Wrong as error:
-        return Outcome(0, len(tests.calls or tests.stdin or "1"), *error.args)
+    except (_UndecidedError, _WrongError) as error:
+        return error.outcome
 
 
 def _tally(verdicts: Iterator[tuple[str, str] | None], total: int) -> Outcome:
@@ -105,10 +112,10 @@ def _compiled(language: Language, source: bytes) -> bytes:
         ("sh", "-c", f"cd {FOLDER} && {language.compile}"), files={language.file: source}, stdin=b"", limits=COMPILE
     )
     if ended.stopped in _NOT_ITS_FAULT:
-        raise _Undecidedness("sandbox_failed", f"{ended.stopped} while compiling")
+        raise _UndecidedError("sandbox_failed", f"{ended.stopped} while compiling")
     if ended.exit_code != 0 or not ended.stdout:
         line = next((e for e in ended.stderr.decode(errors="replace").splitlines() if "error" in e), "")
-        raise _Wrong("compile_error", ended.stopped or line or _last_line(ended.stderr))
+        raise _WrongError("compile_error", ended.stopped or line or _last_line(ended.stderr))
     return ended.stdout
 
 
@@ -116,12 +123,16 @@ def _calls(program: str, tests: Tests, limits: Limits, tolerance: float) -> Iter
     entry_point = (tests.entry_point or "").strip()
     with _solution(program, tests, limits) as sandbox:
         for call in tests.calls or ():
-            reply = _ask(sandbox, entry_point, [tree(a) for a in call.args], {k: tree(v) for k, v in call.kwargs.items()})
+            reply = _ask(
+                sandbox, entry_point, [tree(a) for a in call.args], {k: tree(v) for k, v in call.kwargs.items()}
+            )
             yield _call_fault(reply, call, entry_point, tolerance)
 
 
 def _call_fault(reply: list[Any], call: Call, entry_point: str, tolerance: float) -> tuple[str, str] | None:
-    shown = _short(f"{entry_point}({', '.join([*map(repr, call.args), *(f'{k}={v!r}' for k, v in call.kwargs.items())])})")
+    shown = _short(
+        f"{entry_point}({', '.join([*map(repr, call.args), *(f'{k}={v!r}' for k, v in call.kwargs.items())])})"
+    )
     if reply[0] == "missing":
         return "no_entry_point", f"no {entry_point} in the program"
     if reply[0] == "raised":
@@ -129,7 +140,7 @@ def _call_fault(reply: list[Any], call: Call, entry_point: str, tolerance: float
     found = decode(reply[1])
     if same_value(call.output, found, tolerance):
         return None
-    return "wrong_output", f"{shown}, expected {_short(repr(call.output))}, found {_short(repr(found))}"
+    return "wrong_output", f"{shown}, expected {_shown(call.output)}, found {_shown(found)}"
 
 
 def _run_check(program: str, tests: Tests, limits: Limits) -> Outcome:
@@ -137,35 +148,44 @@ def _run_check(program: str, tests: Tests, limits: Limits) -> Outcome:
     with ExitStack() as stack:
         solution = stack.enter_context(_solution(program, tests, limits))
         oracle = stack.enter_context(_guest("tests", limits))
-        last = ""
+        reply: list[Any] = []
         request = frame((tests.prompt, tests.check, (tests.entry_point or "").strip()))
         while True:
-            line = oracle.ask(request)
-            if line is None:
-                raise _Undecidedness("unusable_tests", f"the tests ended by {oracle.stopped or 'themselves'}")
-            said = json.loads(line)
+            said = _said(oracle, request)
             if said[0] != "call":
-                return _check_outcome(said, last)
+                return _check_outcome(said, reply)
             name, (_, arguments, keywords) = said[1], said[2]
             reply = _ask(solution, name, arguments[1:], dict(zip(keywords[1::2], keywords[2::2], strict=True)))
             if reply[0] == "missing" and name == (tests.entry_point or "").strip():
-                raise _Wrong("no_entry_point", f"no {name} in the program")
+                raise _WrongError("no_entry_point", f"no {name} in the program")
             if reply[0] == "missing":
-                raise _Undecidedness("unusable_tests", f"they use {name}, which nobody defines")
-            last = f"raised {reply[1]}: {reply[2]}" if reply[0] == "raised" else f"returned {decode(reply[1])!r}"
+                raise _UndecidedError("unusable_tests", f"they use {name}, which nobody defines")
             request = frame(reply)
 
 
-def _check_outcome(said: list[Any], last: str) -> Outcome:
+def _said(oracle: Sandbox, request: bytes) -> list[Any]:
+    line = oracle.ask(request)
+    if line is None:
+        _fault_of(oracle.finish())
+        raise _UndecidedError("unusable_tests", f"the tests ended early: {oracle.stopped or 'by themselves'}")
+    try:
+        return list(json.loads(line))
+    except RecursionError as error:
+        raise _UndecidedError("unusable_tests", "the tests pass data that is nested too deeply") from error
+
+
+def _check_outcome(said: list[Any], reply: list[Any]) -> Outcome:
     match said:
         case ["passed", *_]:
             return Outcome(1, 1)
         case ["failed", kind, message, line]:
-            reason = "raised" if last.startswith("raised") and kind != "AssertionError" else "wrong_output"
-            found = "" if reason == "raised" else f": {kind} {message}".rstrip()
-            return Outcome(0, 1, reason, f"{_short(line, 160)}{found}; the last call {_short(last)}")
+            raised = reply[0] == "raised"
+            last = f"raised {reply[1]}: {reply[2]}" if raised else f"returned {_shown(decode(reply[1]))}"
+            found = f"{kind} {message}".strip()
+            reason = "raised" if raised and kind != "AssertionError" else "wrong_output"
+            return Outcome(0, 1, reason, f"{_short(line, 140)}: {_short(found)}; the last call {_short(last)}")
         case _:
-            raise _Undecidedness("unusable_tests", " ".join(map(str, said[1:])))
+            raise _UndecidedError("unusable_tests", " ".join(map(str, said[1:])))
 
 
 @contextmanager
@@ -184,7 +204,7 @@ def _solution(program: str, tests: Tests, limits: Limits) -> Iterator[Sandbox]:
     with _guest("solution", limits) as sandbox:
         reply = _reply(sandbox, frame((tests.prompt, source)))
         if reply[0] != "loaded":
-            raise _Wrong("raised", f"loading it raised {reply[1]}: {reply[2]}")
+            raise _WrongError("raised", f"loading it raised {reply[1]}: {reply[2]}")
         yield sandbox
 
 
@@ -197,7 +217,7 @@ def _reply(sandbox: Sandbox, request: bytes) -> list[Any]:
     line = sandbox.ask(request)
     if line is None:
         fault = _fault_of(sandbox.finish())
-        raise _Wrong(*(fault or ("raised", "it ended before it answered")))
+        raise _WrongError(*(fault or ("raised", "it ended before it answered")))
     try:
         reply = json.loads(line)
         match reply:
@@ -210,12 +230,12 @@ def _reply(sandbox: Sandbox, request: bytes) -> list[Any]:
                 return list(reply)
     except (ValueError, RecursionError):
         pass
-    raise _Wrong("raised", "its answer is not plain data")
+    raise _WrongError("raised", "its answer is not plain data")
 
 
 def _fault_of(ended: Run) -> tuple[str, str] | None:
     if ended.stopped in _NOT_ITS_FAULT:
-        raise _Undecidedness("sandbox_failed", f"{ended.stopped}: {_last_line(ended.stderr)}")
+        raise _UndecidedError("sandbox_failed", f"{ended.stopped}: {_last_line(ended.stderr)}")
     if ended.stopped:
         reason = "memory_limit" if ended.stopped == "file_limit" else ended.stopped
         return reason, f"stopped at the {ended.stopped.replace('_', ' ')}"
@@ -227,58 +247,16 @@ def tree(value: Any) -> Any:
     return json.loads(encode(value))
 
 
-def same_value(expected: Any, found: Any, tolerance: float) -> bool:
-    """True where a found value is the expected JSON value. A tuple counts as an array; True is not 1."""
-    match expected:
-        case bool() | None | str():
-            return type(found) is type(expected) and bool(found == expected)
-        case int() | float():
-            return type(found) in (int, float) and _close(expected, found, tolerance)
-        case list():
-            return (
-                type(found) in (list, tuple)
-                and len(found) == len(expected)
-                and all(same_value(e, f, tolerance) for e, f in zip(expected, found, strict=True))
-            )
-        case dict():
-            return (
-                type(found) is dict
-                and not any(isinstance(key, Opaque) for key in found)
-                and found.keys() == expected.keys()
-                and all(same_value(value, found[key], tolerance) for key, value in expected.items())
-            )
-    return False
-
-
-def _close(expected: float, found: float, tolerance: float) -> bool:
-    if expected == found or (isinstance(expected, int) and isinstance(found, int)):
-        return expected == found
-    try:
-        return math.isclose(expected, found, rel_tol=tolerance, abs_tol=tolerance)
-    except OverflowError:
-        return False
-
-
-def same_text(expected: str, found: str, tolerance: float) -> bool:
-    """True where two outputs are the same up to white space at line ends, and decimal fractions nearly so."""
-    wanted, got = ([line.split() for line in text.rstrip().splitlines()] for text in (expected, found))
-    return len(wanted) == len(got) and all(
-        len(a) == len(b) and all(x == y or _same_decimal(x, y, tolerance) for x, y in zip(a, b, strict=True))
-        for a, b in zip(wanted, got, strict=True)
-    )
-
-
-def _same_decimal(expected: str, found: str, tolerance: float) -> bool:
-    try:
-        whole = expected.lstrip("+-").isdigit()
-        return not whole and math.isclose(float(expected), float(found), rel_tol=tolerance, abs_tol=tolerance)
-    except ValueError:
-        return False
-
-
 def _last_line(stderr: bytes) -> str:
     return _short((stderr.decode(errors="replace").strip().splitlines() or [""])[-1], 160)
 
 
 def _short(text: str, chars: int = 80) -> str:
     return text if len(text) <= chars else text[: chars - 1] + "…"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return _short(repr(value))
+    except (ValueError, RecursionError):  # integers of many thousand digits, for one
+        return f"a {type(value).__name__}"

@@ -1,19 +1,20 @@
 """Programs in model text: the one home of taking code out of fenced blocks.
 
-Only blocks that are closed count: one that never closes was cut off. One pass over the lines, no pattern that backtracks.
+Only blocks that are closed count: one that never closes was cut off. One pass over the lines, without patterns that
+backtrack.
 """
 
 import re
 from collections.abc import Collection, Iterator
-from itertools import takewhile
 
 
 def fenced_blocks(text: str) -> Iterator[tuple[str, str]]:
     """Tag (lower case, empty where there is none) and content of every closed fenced block, in order."""
-    fence, tag, indent, lines = "", "", 0, []
+    fence, tag, indent = "", "", 0
+    lines: list[str] = []
     for line in text.splitlines(keepends=True):
         bare = line.strip()
-        marks = "".join(takewhile(lambda c: c == bare[0], bare)) if bare[:3] in ("```", "~~~") else ""
+        marks = bare[: len(bare) - len(bare.lstrip(bare[0]))] if bare[:3] in ("```", "~~~") else ""
         if not fence and marks and "`" not in bare[len(marks) :]:
             words = bare[len(marks) :].lower().split()
             fence, tag, lines = marks, words[0].strip("{}.") if words else "", []
@@ -38,7 +39,7 @@ def program_in(response: str, tags: Collection[str], name: str | None = None) ->
     blocks = [(tag, code) for tag, code in fenced_blocks(response) if code.strip()]
     candidates = [code for tag, code in blocks if tag in tags] or [code for tag, code in blocks if not tag]
     defining = [code for code in candidates if name and defines(code, name)]
-    return (defining or candidates or [None])[-1]
+    return (defining or candidates)[-1] if candidates else None
 
 
 def defines(code: str, name: str) -> bool:

@@ -9,10 +9,11 @@ import builtins
 import marshal
 import os
 import sys
-from _json import encode_basestring_ascii  # type: ignore[import-not-found]
+from _json import encode_basestring_ascii
+from contextlib import suppress
 from typing import Any
 
-_SEQUENCES = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+_SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 
 
 class Opaque:
@@ -124,10 +125,8 @@ def serve_solution(wire: _Wire) -> None:
     module = type(sys)("solution")
     sys.modules["solution"] = module
     names = vars(module)
-    try:
+    with suppress(BaseException):  # a prompt may end in the middle of a function; a whole program needs none of it
         exec(compile(prelude, "<prompt>", "exec"), names)
-    except BaseException:
-        pass  # a prompt may end in the middle of a function; a whole program needs none of it
     try:
         exec(compile(program, "<program>", "exec"), names)
     except BaseException as error:
@@ -192,10 +191,8 @@ def serve_tests(wire: _Wire) -> None:
     prompt, tests, entry_point = wire.receive()
     names = _Names({"__name__": "tests"})
     names.wire, names.entry_point = wire, entry_point
-    try:
+    with suppress(BaseException):
         exec(compile(prompt, "<prompt>", "exec"), names)
-    except BaseException:
-        pass
     for name in [name for name, value in names.items() if name == entry_point or _is_stub(value)]:
         del names[name]
     candidate = names["candidate"] = names[entry_point]

@@ -7,14 +7,9 @@ machine at hand before anything is run. Standard library only, so that it can be
 """
 
 import fcntl
-import functools
 import json
-import math
 import os
-import pwd
-import resource
 import select
-import shutil
 import signal
 import subprocess
 import time
@@ -24,35 +19,17 @@ from dataclasses import dataclass
 from typing import Self
 
 from filters._seccomp import program as seccomp_program
-from filters._watchdog import WATCHDOG, family, files_in, oom_kills, resident_bytes, waited_s
+from filters._walls import FOLDER, SCRATCH, Limits, unprivileged, walls, within
+from filters._watchdog import WATCHDOG, family, files_in, oom_kills, resident_bytes, tasks, waited_s
 
-FOLDER = "/box"
-"""Where the given files lie inside, read-only."""
-SCRATCH = ("/tmp", "/dev/shm")
-"""The only writable folders inside; they live in memory and vanish with the run."""
 STDERR_BYTES = 4096
 """The last bytes of the error stream that are kept."""
 BUSY_GRACE_S = 1.5
 """A program that waited for a busy machine gets that time back, but never more than this."""
-_MIB = 1 << 20
 
 
 class SandboxError(RuntimeError):
     """The sandbox itself failed, which says nothing about the program."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one run may use. Memory, processes and files count for all its processes together."""
-
-    time_s: float = 10.0
-    memory_bytes: int = 2048 * _MIB
-    output_bytes: int = _MIB
-    processes: int = 16
-    scratch_bytes: int = 64 * _MIB
-    files: int = 10_000
-    bounds_addresses: bool = True
-    """False for runtimes that reserve far more addresses than they use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,44 +73,15 @@ class Sandbox:
         self._spent_s = self._waited_before = 0.0
         self._resumed: float | None = None
         self._program: int | None = None
-        status, status_writer = os.pipe()
-        gate, gate_opener = os.pipe()
-        given = {f"{FOLDER}/{name}": _memory_file(content) for name, content in files.items()}
-        seccomp = _memory_file(seccomp_program())
-        passed = [*given.values(), seccomp, status_writer, gate]
-        stdin_file = subprocess.PIPE if stdin is None else _memory_file(stdin)
-        try:
-            self._process = subprocess.Popen(
-                [
-                    *_unprivileged(),
-                    *("bwrap", "--json-status-fd", str(status_writer), "--block-fd", str(gate)),
-                    *("--seccomp", str(seccomp)),
-                    *_walls(limits, binds),
-                    *(word for path, fd in given.items() for word in ("--perms", "0555", "--file", str(fd), path)),
-                    *("--remount-ro", "/", "--chdir", "/tmp", "--"),
-                    *_within(limits),
-                    *command,
-                ],
-                env={"PATH": "/usr/bin:/bin"},
-                stdin=stdin_file,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=passed,
-                bufsize=0,
-            )
-        except OSError as error:
-            os.close(status)
-            os.close(gate_opener)
-            raise SandboxError(f"could not start bubblewrap: {error}") from error
-        finally:
-            for fd in passed if stdin is None else [*passed, stdin_file]:
-                os.close(fd)
-        self._status = status
+        self._status, status = os.pipe()
+        gate, self._gate = os.pipe()
+        options = ["--json-status-fd", str(status), "--block-fd", str(gate), *walls(limits, binds)]
+        self._process = _launch(options, [*within(limits), *command], files, stdin, [status, gate])
         try:
             self._init = self._init_process()
             self._exits = os.pidfd_open(self._init)
         finally:
-            os.close(gate_opener)
+            os.close(self._gate)
         WATCHDOG.add(self)
 
     def _init_process(self) -> int:
@@ -154,6 +102,8 @@ class Sandbox:
         WATCHDOG.remove(self)
         self._end()
         self._process.wait()
+        with suppress(ChildProcessError):  # where orphans become children of this process, as of a container's first
+            os.waitid(os.P_PIDFD, self._exits, os.WEXITED)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream:
                 with suppress(OSError):
@@ -166,7 +116,8 @@ class Sandbox:
         assert self._process.stdin
         self._resume()
         try:
-            self._process.stdin.write(request)
+            while request:
+                request = request[self._process.stdin.write(request) :]
             while b"\n" not in self._buffer and self._read():
                 pass
         except BrokenPipeError:
@@ -202,7 +153,8 @@ class Sandbox:
         """Name of the limit that the sandbox is over, or None."""
         if (resumed := self._resumed) is not None:
             spent = self._spent_s + time.monotonic() - resumed
-            given_back = self._waited() - self._waited_before
+            alone = tasks(self._init) <= 2  # process 1 and the program: nobody else that it could have waited for
+            given_back = self._waited() - self._waited_before if alone else 0.0
             if spent - given_back > self.limits.time_s:
                 return "time_limit"
             if spent > self.limits.time_s + BUSY_GRACE_S:
@@ -215,7 +167,8 @@ class Sandbox:
     def _read(self) -> bool:
         """Take in what is there to read, waiting for it; False where nothing will come any more."""
         stdout, stderr = self._process.stdout, self._process.stderr
-        assert stdout and stderr
+        assert stdout
+        assert stderr
         poll = select.poll()
         for stream in (stdout, stderr):
             if not stream.closed:
@@ -279,6 +232,33 @@ def run(
         return sandbox.finish()
 
 
+def _launch(
+    options: list[str], command: list[str], files: Mapping[str, bytes], stdin: bytes | None, passed: list[int]
+) -> subprocess.Popen[bytes]:
+    """Start bubblewrap with nothing in its own environment; the descriptors passed to it are closed here."""
+    given = {f"{FOLDER}/{name}": _memory_file(content) for name, content in files.items()}
+    seccomp = _memory_file(seccomp_program())
+    stdin_file = None if stdin is None else _memory_file(stdin)
+    passed = [*passed, seccomp, *given.values()]
+    copies = [word for path, fd in given.items() for word in ("--perms", "0555", "--file", str(fd), path)]
+    last = ["--seccomp", str(seccomp), "--remount-ro", "/", "--chdir", SCRATCH[0], "--"]
+    try:
+        return subprocess.Popen(
+            [*unprivileged(), "bwrap", *options, *copies, *last, *command],
+            env={"PATH": "/usr/bin:/bin"},
+            stdin=subprocess.PIPE if stdin_file is None else stdin_file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=passed,
+            bufsize=0,
+        )
+    except OSError as error:
+        raise SandboxError(f"could not start bubblewrap: {error}") from error
+    finally:
+        for fd in passed if stdin_file is None else [*passed, stdin_file]:
+            os.close(fd)
+
+
 def _memory_file(content: bytes) -> int:
     """A sealed file without a name, so that nothing can be written through it."""
     fd = os.memfd_create("sandbox", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -287,69 +267,3 @@ def _memory_file(content: bytes) -> int:
     os.lseek(fd, 0, os.SEEK_SET)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
     return fd
-
-
-@functools.cache
-def _unprivileged() -> tuple[str, ...]:
-    """Root becomes a user that owns nothing: the limit on processes is void for root, in any namespace."""
-    if os.getuid() != 0:
-        return ()
-    taken = {entry.pw_uid for entry in pwd.getpwall()}
-    spare = next(uid for uid in range(54_321, 60_000) if uid not in taken)
-    return ("setpriv", f"--reuid={spare}", f"--regid={spare}", "--clear-groups", "--")
-
-
-@functools.cache
-def _system() -> tuple[str, ...]:
-    """The system's programs and libraries, read-only, and nothing of ``/etc`` but what the loader needs."""
-    words = ["--ro-bind", "/usr", "/usr"]
-    for folder in ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"):
-        if os.path.islink(folder):
-            words += ["--symlink", os.readlink(folder), folder]
-        elif os.path.isdir(folder):
-            words += ["--ro-bind", folder, folder]
-    for path in ("/etc/ld.so.cache", "/etc/alternatives"):
-        words += ["--ro-bind-try", path, path]
-    usage = subprocess.run(["bwrap", "--help"], capture_output=True, text=True, check=False).stdout
-    return (*words, *(["--disable-userns"] if "--disable-userns" in usage else []))
-
-
-def _walls(limits: Limits, binds: Sequence[str]) -> list[str]:
-    """Namespaces and file systems. The process 1 inside is bubblewrap's own: its environment is bare too."""
-    size = str(limits.scratch_bytes)
-    walls = ["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
-    walls += ["--unshare-cgroup-try", "--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--cap-drop", "ALL"]
-    walls += ["--die-with-parent", "--new-session", *_system()]
-    walls += [word for folder in binds for word in ("--ro-bind", folder, folder)]
-    walls += ["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
-    walls += ["--size", size, "--tmpfs", "/tmp", "--clearenv"]
-    environment = {
-        "PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0",
-        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2",
-    }  # fmt: skip
-    return walls + [word for pair in environment.items() for word in ("--setenv", *pair)]
-
-
-def _within(limits: Limits) -> list[str]:
-    """Limits are set inside, in the new user namespace: there they count this sandbox's processes alone."""
-    values = {
-        "cpu": (resource.RLIMIT_CPU, math.ceil(limits.time_s * (os.cpu_count() or 1)) + 2),
-        "as": (resource.RLIMIT_AS, limits.memory_bytes if limits.bounds_addresses else resource.RLIM_INFINITY),
-        "fsize": (resource.RLIMIT_FSIZE, limits.scratch_bytes),
-        "nproc": (resource.RLIMIT_NPROC, limits.processes),
-        "nofile": (resource.RLIMIT_NOFILE, 128),
-        "stack": (resource.RLIMIT_STACK, 64 * _MIB),
-        "core": (resource.RLIMIT_CORE, 0),
-    }
-    words = ["prlimit"]
-    for name, (kind, value) in values.items():
-        hard = resource.getrlimit(kind)[1]
-        bounded = min((v for v in (value, hard) if v != resource.RLIM_INFINITY), default="unlimited")
-        words.append(f"--{name}={bounded}")
-    return [*words, "--"]
-
-
-def missing_programs() -> list[str]:
-    """Programs that the sandbox is made of and that this machine lacks."""
-    needed = ["bwrap", "prlimit"] + (["setpriv"] if os.getuid() == 0 else [])
-    return [name for name in needed if shutil.which(name, path="/usr/bin:/bin") is None]

@@ -25,10 +25,19 @@ def family(pid: int) -> list[int]:
     found = [pid]
     for parent in found:
         with suppress(*_GONE):
-            for thread in os.listdir(f"/proc/{parent}/task"):
+            for thread in Path(f"/proc/{parent}/task").iterdir():
                 with suppress(*_GONE):
-                    found += map(int, Path(f"/proc/{parent}/task/{thread}/children").read_text().split())
+                    found += map(int, (thread / "children").read_text().split())
     return found
+
+
+def tasks(pid: int) -> int:
+    """Threads of a process and of all its descendants."""
+    count = 0
+    for member in family(pid):
+        with suppress(*_GONE):
+            count += len(list(Path(f"/proc/{member}/task").iterdir()))
+    return count
 
 
 def resident_bytes(pid: int) -> int:

@@ -13,7 +13,7 @@ from filters._code_runs import run_tests
 from filters._code_tests import parse_tests
 from filters._fences import program_in
 from filters._languages import LANGUAGES
-from filters._sandbox import Limits
+from filters._walls import Limits
 
 _ADD = '{"entry_point": "add", "calls": [{"args": [1, 2], "output": 3}, {"args": ["a", "b"], "output": "ab"}]}'
 _ECHO = '{"stdin": [{"input": "3\\n", "output": "3"}, {"input": "5\\n", "output": "5"}]}'
