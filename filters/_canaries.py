@@ -143,7 +143,8 @@ def _breaches() -> list[str]:
             "pid": os.getpid(), "processes": limits.processes,
         })  # fmt: skip
     if ended.stopped or ended.exit_code != 0:
-        raise SandboxError(f"the probes did not run: {ended.stopped or ended.stderr.decode(errors='replace')[-300:]}")
+        said = ended.stderr.decode(errors="replace")[-300:].strip()
+        raise SandboxError(f"the probes did not run ({ended.stopped or ended.exit_code}): {said}")
     return [str(breach) for breach in json.loads(ended.stdout)]
 
 

@@ -202,17 +202,17 @@ def _solution(program: str, tests: Tests, limits: Limits) -> Iterator[Sandbox]:
     whole = defines(program, (tests.entry_point or "").strip().partition(".")[0])
     source = program if whole else tests.prompt.rstrip("\n") + "\n" + program
     with _guest("solution", limits) as sandbox:
-        reply = _reply(sandbox, frame((tests.prompt, source)))
+        reply = _reply(sandbox, frame((tests.prompt, source)), "loaded")
         if reply[0] != "loaded":
             raise _WrongError("raised", f"loading it raised {reply[1]}: {reply[2]}")
         yield sandbox
 
 
 def _ask(sandbox: Sandbox, name: str, arguments: list[Any], keywords: dict[str, Any]) -> list[Any]:
-    return _reply(sandbox, frame((name, arguments, keywords)))
+    return _reply(sandbox, frame((name, arguments, keywords)), "missing")
 
 
-def _reply(sandbox: Sandbox, request: bytes) -> list[Any]:
+def _reply(sandbox: Sandbox, request: bytes, bare: str) -> list[Any]:
     """The solution's answer, which it may have forged: well-formed plain data, or the program is wrong."""
     line = sandbox.ask(request)
     if line is None:
@@ -221,11 +221,11 @@ def _reply(sandbox: Sandbox, request: bytes) -> list[Any]:
     try:
         reply = json.loads(line)
         match reply:
-            case ["loaded" | "missing"]:
-                return list(reply)
+            case [str(word)] if word == bare:
+                return [word]
             case ["raised", str(), str()]:
                 return list(reply)
-            case ["value", value]:
+            case ["value", value] if bare != "loaded":
                 decode(value)
                 return list(reply)
     except (ValueError, RecursionError):

@@ -24,7 +24,7 @@ ESCAPES = {
     "overwrite_canary": "attempt(write, host['file'])",
     "delete_canary": "attempt(os.unlink, host['file'])",
     "read_canary": "attempt(read, host['file'])",
-    "read_system_secrets": "for path in ('/etc/shadow', '/etc/passwd', '/root/.bashrc', '/root/.cache'): attempt(read, path)",
+    "read_system_secrets": "for path in ('/etc/shadow', '/etc/passwd', '/root/.bashrc'): attempt(read, path)",
     "read_through_proc_root": """
 for pid in ('self', '1', '2', str(host['victim'])):
     attempt(read, f'/proc/{pid}/root' + host['file'])
@@ -48,8 +48,11 @@ attempt(lambda: libc.ptrace(16, host['victim'], 0, 0))
 for family in (16, 17, 29, 38, 40, 44):
     attempt(socket.socket, family, socket.SOCK_RAW)
 """,
-    "dns_and_outside": "attempt(socket.getaddrinfo, 'pypi.org', 443); attempt(socket.create_connection, ('1.1.1.1', 53), 1)",
-    "kill_victim": "attempt(os.kill, host['victim'], 9); attempt(os.kill, host['harness'], 9); attempt(os.killpg, host['harness'], 9)",
+    "name_server_and_outside": """
+attempt(socket.getaddrinfo, 'example.org', 443)
+attempt(socket.create_connection, ('192.0.2.1', 53), 1)
+""",
+    "kill_victim": "for pid in (host['victim'], host['harness']): attempt(os.kill, pid, 9); attempt(os.killpg, pid, 9)",
     "kill_everything": "attempt(os.kill, -1, 9)",
     "user_namespace": """
 print(libc.unshare(0x10000000), libc.unshare(0x10020000), libc.syscall(56, 0x10000011, 0, 0, 0, 0))
@@ -61,7 +64,8 @@ arguments = ctypes.create_string_buffer(struct.pack('11Q', 0x10000000, 0, 0, 0, 
 print(libc.syscall(435, arguments, 88), ctypes.get_errno())
 """,
     "mounts": """
-for arguments in ((b'tmpfs', b'/usr', b'tmpfs', 0, 0), (b'none', b'/', 0, 0x20 | 0x1000, 0), (b'proc', b'/tmp', b'proc', 0, 0)):
+new, again, proc = (b'tmpfs', b'/usr', b'tmpfs', 0, 0), (b'none', b'/', 0, 0x1020, 0), (b'proc', b'/tmp', b'proc', 0, 0)
+for arguments in (new, again, proc):
     print(libc.mount(*arguments), libc.umount2(b'/tmp', 2), libc.chroot(b'/tmp'), ctypes.get_errno())
 attempt(write, '/' + host['mark'])
 """,
@@ -95,8 +99,8 @@ for user in (0, 1, 54321):
 os.system('su -c id; sudo -n id; mount; umount /proc')
 """,
     "devices": """
-for path in ('/dev/sda', '/dev/vda', '/dev/mem', '/dev/kmsg', '/dev/kvm', '/dev/fuse', '/proc/kcore', '/proc/sysrq-trigger'):
-    attempt(os.open, path, os.O_RDWR)
+for name in ('dev/vda', 'dev/mem', 'dev/kmsg', 'dev/kvm', 'dev/fuse', 'proc/kcore', 'proc/sysrq-trigger'):
+    attempt(os.open, '/' + name, os.O_RDWR)
 attempt(os.mknod, '/tmp/vda', 0o60666, os.makedev(254, 0))
 attempt(write, '/proc/sys/kernel/core_pattern', '|/tmp/x')
 attempt(write, '/proc/self/oom_score_adj', '-1000')
