@@ -18,6 +18,8 @@ from filters._walls import FOLDER, Limits
 
 COMPILE = Limits(time_s=60.0, memory_bytes=2 << 30, output_bytes=64 << 20, scratch_bytes=256 << 20)
 """What a compiler may use; its output is the program."""
+TESTS_S = 20.0
+"""Seconds that asserts may take themselves, besides the calls they make."""
 _NOT_ITS_FAULT = {"busy_machine", "machine_memory", "sandbox_failed"}
 
 
@@ -147,7 +149,7 @@ def _run_check(program: str, tests: Tests, limits: Limits) -> Outcome:
     """The tests' side asks through this process, which sees to it that only plain data passes, for each call."""
     with ExitStack() as stack:
         solution = stack.enter_context(_solution(program, tests, limits))
-        oracle = stack.enter_context(_guest("tests", limits))
+        oracle = stack.enter_context(_guest("tests", replace(limits, time_s=max(limits.time_s, TESTS_S))))
         reply: list[Any] = []
         request = frame((tests.prompt, tests.check, (tests.entry_point or "").strip()))
         while True:

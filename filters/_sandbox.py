@@ -74,14 +74,17 @@ class Sandbox:
         self._resumed: float | None = None
         self._program: int | None = None
         self._status, status = os.pipe()
-        gate, self._gate = os.pipe()
+        gate, opener = os.pipe()
         options = ["--json-status-fd", str(status), "--block-fd", str(gate), *walls(limits, binds)]
-        self._process = _launch(options, [*within(limits), *command], files, stdin, [status, gate])
         try:
+            self._process = _launch(options, [*within(limits), *command], files, stdin, [status, gate])
             self._init = self._init_process()
             self._exits = os.pidfd_open(self._init)
+        except BaseException:
+            os.close(self._status)
+            raise
         finally:
-            os.close(self._gate)
+            os.close(opener)
         WATCHDOG.add(self)
 
     def _init_process(self) -> int:
@@ -91,7 +94,6 @@ class Sandbox:
             said += more
         if not said:
             _, stderr = self._process.communicate()
-            os.close(self._status)
             raise SandboxError(stderr.decode(errors="replace").strip() or "bubblewrap said nothing")
         return int(json.loads(said)["child-pid"])
 
@@ -151,13 +153,11 @@ class Sandbox:
 
     def breach(self) -> str | None:
         """Name of the limit that the sandbox is over, or None."""
-        if (resumed := self._resumed) is not None:
-            spent = self._spent_s + time.monotonic() - resumed
-            alone = tasks(self._init) <= 2  # process 1 and the program: nobody else that it could have waited for
-            given_back = self._waited() - self._waited_before if alone else 0.0
-            if spent - given_back > self.limits.time_s:
+        if self._resumed is not None:
+            lapsed, given_back = self._lapse()
+            if self._spent_s + lapsed - given_back > self.limits.time_s:
                 return "time_limit"
-            if spent > self.limits.time_s + BUSY_GRACE_S:
+            if self._spent_s + lapsed > self.limits.time_s + BUSY_GRACE_S:
                 return "busy_machine"
         if resident_bytes(self._init) > self.limits.memory_bytes:
             return "memory_limit"
@@ -195,10 +195,17 @@ class Sandbox:
         self._resumed = time.monotonic()
 
     def _pause(self) -> None:
-        if self._resumed is not None:
-            given_back = self._waited() - self._waited_before
-            self._spent_s += max(time.monotonic() - self._resumed - given_back, 0.0)
-            self._resumed = None
+        lapsed, given_back = self._lapse()
+        self._spent_s += max(lapsed - given_back, 0.0)
+        self._resumed = None
+
+    def _lapse(self) -> tuple[float, float]:
+        """Seconds since its time began to run again, and those of them that it waited for others than itself."""
+        resumed = self._resumed
+        if resumed is None:
+            return 0.0, 0.0
+        alone = tasks(self._init) <= 2  # process 1 and the program
+        return time.monotonic() - resumed, self._waited() - self._waited_before if alone else 0.0
 
     def _waited(self) -> float:
         if self._program is None:

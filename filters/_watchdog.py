@@ -122,10 +122,15 @@ class _Watchdog:
                 elif time.monotonic() - idle_since > 1.0:
                     self._thread = None
                     return
-            short = bool(watched) and memory_is_short()
-            for sandbox in watched:
-                if reason := "machine_memory" if short else sandbox.breach():
-                    sandbox.stop(reason)
+            try:
+                short = bool(watched) and memory_is_short()
+                for sandbox in watched:
+                    if reason := "machine_memory" if short else sandbox.breach():
+                        sandbox.stop(reason)
+            except Exception:  # nothing may run unwatched, whatever went wrong here
+                for sandbox in watched:
+                    sandbox.stop("sandbox_failed")
 
 
 WATCHDOG = _Watchdog()
+os.register_at_fork(after_in_child=WATCHDOG.__init__)  # type: ignore[misc]  # a fork has no watching thread

@@ -12,6 +12,7 @@ from filters._canaries import faults_of_sandbox
 from filters._code_runs import run_tests
 from filters._code_tests import parse_tests
 from filters._fences import program_in
+from filters._filter import EVIDENCE_CHARS
 from filters._languages import LANGUAGES
 from filters._walls import Limits
 
@@ -110,7 +111,7 @@ class VerifyCode(Filter):
         try:
             parsed = parse_tests(tests)
         except ValueError as error:
-            return abstain("unusable_tests", evidence=str(error))
+            return abstain("unusable_tests", evidence=_readable(str(error)))
         language = LANGUAGES[parsed.language]
         name = parsed.entry_point and parsed.entry_point.strip().partition(".")[0]
         program = program_in(response, language.tags, name)
@@ -120,9 +121,9 @@ class VerifyCode(Filter):
             return abstain("no_compiler", evidence=f"no {absent} for {parsed.language}")
         outcome = run_tests(program, parsed, self._limits(), self.tolerance)
         if not outcome.decided:
-            return abstain(outcome.reason or "sandbox_failed", evidence=outcome.evidence)
+            return abstain(outcome.reason or "sandbox_failed", evidence=_readable(outcome.evidence))
         if outcome.reason:
-            return reject(outcome.reason, outcome.share, outcome.evidence)
+            return reject(outcome.reason, outcome.share, _readable(outcome.evidence))
         return Verdict("keep", score=outcome.share)
 
     def _limits(self) -> Limits:
@@ -132,6 +133,11 @@ class VerifyCode(Filter):
             output_bytes=int(self.output_mib * (1 << 20)),
             processes=self.processes,
         )
+
+
+def _readable(text: str) -> str:
+    """Untrusted text without control characters and halves of characters, which terminals obey and Polars refuses."""
+    return "".join(c if c.isprintable() or c in " \n" else "�" for c in text[:EVIDENCE_CHARS])
 
 
 def _fault_of_tests(text: str | None) -> str | None:

@@ -162,6 +162,9 @@ CASES = [
     ("print(1)\nraise SystemExit(1)", stdin("1", "1"), "raised"),
     ("x = [0] * 10**10", stdin("1", ""), "raised"),
     ("", stdin("1", ""), "no_code"),
+    (F + "raise ValueError('\\ud800\\x1b[2J')", call(1, 1), "raised"),
+    (F + "return '\\ud800\\x1b[2J'", call(1, 1), "wrong_output"),
+    ("print('\\x1b[2J\\x00')", stdin("1", "2"), "wrong_output"),
 ]
 
 
