@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -62,6 +63,16 @@ def python() -> tuple[str, tuple[str, ...]]:
     if system := shutil.which("python3", path="/usr/bin"):
         return os.path.realpath(system), ()
     raise FileNotFoundError(f"root's sandbox cannot reach {prefix}, and there is no /usr/bin/python3")
+
+
+@cache
+def python_version() -> str | None:
+    """Version of `python`, or None where there is none."""
+    try:
+        said = subprocess.run([python()[0], "--version"], capture_output=True, text=True, check=True, env={})
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said.stdout.split()[-1]
 
 
 def _reachable(folder: str) -> bool:

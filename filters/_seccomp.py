@@ -5,6 +5,7 @@ It takes away what programs that compute never need and kernels were attacked th
 """
 
 import errno
+import functools
 import platform
 import struct
 from typing import NamedTuple
@@ -74,6 +75,7 @@ def _argument_rule(number: int, offset: int, body: list[_Op]) -> list[_Op]:
     return [_skip_unless(_EQUAL, number, len(body) + 2), _load(offset), *body, _return(_ALLOW)]
 
 
+@functools.cache
 def program(machine: str | None = None) -> bytes:
     """The filter for this machine, as ``bwrap --seccomp`` reads it.
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import polars as pl
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -12,8 +13,9 @@ from filters._canaries import faults_of_sandbox
 from filters._code_runs import run_tests
 from filters._code_tests import parse_tests
 from filters._fences import program_in
-from filters._filter import EVIDENCE_CHARS
-from filters._languages import LANGUAGES
+from filters._filter import digested
+from filters._languages import LANGUAGES, python_version
+from filters._verdict import EVIDENCE_CHARS
 from filters._walls import Limits
 
 _ADD = '{"entry_point": "add", "calls": [{"args": [1, 2], "output": 3}, {"args": ["a", "b"], "output": "ab"}]}'
@@ -95,6 +97,10 @@ class VerifyCode(Filter):
         """Why a problem's tests cannot be run, or null."""
         tests = problems["tests"] if "tests" in problems.columns else pl.Series("tests", [None] * len(problems))
         return pl.Series("unverifiable", [_fault_of_tests(text) for text in tests], pl.String)
+
+    def provenance(self) -> dict[str, Any]:
+        """Also the version of the Python that runs the programs."""
+        return digested(super().provenance() | {"python": python_version()})
 
     def judge_batch(self, rows: pl.DataFrame) -> Iterable[Verdict]:
         """Run every distinct response against its tests once, as many at a time as there are processors."""
