@@ -6,20 +6,18 @@ What a program prints is *untrusted text*: nothing here believes it. `filters._c
 machine at hand before anything is run. Standard library only, so that it can be tested as any user.
 """
 
-import fcntl
 import json
 import os
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-from filters._seccomp import program as seccomp_program
-from filters._walls import FOLDER, SCRATCH, Limits, unprivileged, walls, within
+from filters._launch import launch
+from filters._walls import SCRATCH, Limits, walls, within
 from filters._watchdog import WATCHDOG, family, files_in, oom_kills, resident_bytes, tasks, waited_s
 
 STDERR_BYTES = 4096
@@ -77,10 +75,13 @@ class Sandbox:
         gate, opener = os.pipe()
         options = ["--json-status-fd", str(status), "--block-fd", str(gate), *walls(limits, binds)]
         try:
-            self._process = _launch(options, [*within(limits), *command], files, stdin, [status, gate])
+            self._process = launch(options, [*within(limits), *command], files, stdin, [status, gate])
             self._init = self._init_process()
             self._exits = os.pidfd_open(self._init)
-        except BaseException:
+        except OSError as error:
+            os.close(self._status)
+            raise SandboxError(f"could not start bubblewrap: {error}") from error
+        except SandboxError:
             os.close(self._status)
             raise
         finally:
@@ -237,40 +238,3 @@ def run(
     """
     with Sandbox(command, files=files, stdin=stdin, limits=limits, binds=binds) as sandbox:
         return sandbox.finish()
-
-
-def _launch(
-    options: list[str], command: list[str], files: Mapping[str, bytes], stdin: bytes | None, passed: list[int]
-) -> subprocess.Popen[bytes]:
-    """Start bubblewrap with nothing in its own environment; the descriptors passed to it are closed here."""
-    given = {f"{FOLDER}/{name}": _memory_file(content) for name, content in files.items()}
-    seccomp = _memory_file(seccomp_program())
-    stdin_file = None if stdin is None else _memory_file(stdin)
-    passed = [*passed, seccomp, *given.values()]
-    copies = [word for path, fd in given.items() for word in ("--perms", "0555", "--file", str(fd), path)]
-    last = ["--seccomp", str(seccomp), "--remount-ro", "/", "--chdir", SCRATCH[0], "--"]
-    try:
-        return subprocess.Popen(
-            [*unprivileged(), "bwrap", *options, *copies, *last, *command],
-            env={"PATH": "/usr/bin:/bin"},
-            stdin=subprocess.PIPE if stdin_file is None else stdin_file,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=passed,
-            bufsize=0,
-        )
-    except OSError as error:
-        raise SandboxError(f"could not start bubblewrap: {error}") from error
-    finally:
-        for fd in passed if stdin_file is None else [*passed, stdin_file]:
-            os.close(fd)
-
-
-def _memory_file(content: bytes) -> int:
-    """A sealed file without a name, so that nothing can be written through it."""
-    fd = os.memfd_create("sandbox", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(content)
-    os.lseek(fd, 0, os.SEEK_SET)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
-    return fd

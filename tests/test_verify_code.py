@@ -2,7 +2,7 @@
 
 import json
 import os
-import sys
+import runpy
 from pathlib import Path
 
 import polars as pl
@@ -18,8 +18,7 @@ from filters._fences import fenced_blocks, program_in
 from filters._guest import Opaque, decode, encode
 from filters._languages import LANGUAGES
 
-sys.path.insert(0, str(Path(__file__).parent / "hostile"))
-from spoofs import SPOOFS
+SPOOFS = runpy.run_path(str(Path(__file__).parent / "hostile" / "spoofs.py"))["SPOOFS"]
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +209,10 @@ def test_score_and_evidence(sandbox):
     [verdict] = judge([(fenced("def f(x):\n    return x + x"), tests)])
     assert verdict["score"] == 0.5
     assert verdict["evidence"] == "test 2 of 4: f(1), expected 1, found 2"
+    [verdict] = judge([(fenced("def f(x):\n    return x * x if x < 3 else f(x + 1) if x < 900 else exit()"), tests)])
+    assert (verdict["reason"], verdict["score"]) == ("raised", 0.75)
+    [verdict] = judge([(fenced("import os\ndef f(x):\n    return x * x if x < 3 else os._exit(0)"), tests)])
+    assert (verdict["reason"], verdict["score"]) == ("raised", 0.75)
     [verdict] = judge([(fenced("def add(a, b):\n    return a * b"), ADD_CHECK)])
     assert verdict["evidence"] == "assert candidate(2, 3) == 5: AssertionError; the last call returned 6"
     [verdict] = judge([(fenced("def add(a, b):\n    return a / 0"), ADD_CHECK)])
