@@ -16,8 +16,8 @@ from filters._languages import python
 from filters._sandbox import Sandbox
 from filters._walls import FOLDER, Limits
 
-TESTS_S = 20.0
-"""Seconds that asserts may take themselves, besides the calls they make."""
+TESTS_S, TESTS_BYTES = 20.0, 64 << 20
+"""Seconds that asserts may take themselves, besides the calls they make; and how much they may pass in a call."""
 
 
 def run_calls(program: str, tests: Tests, limits: Limits, tolerance: float) -> Iterator[tuple[str, str] | None]:
@@ -51,7 +51,8 @@ def run_check(program: str, tests: Tests, limits: Limits) -> Outcome:
     """The tests' side asks through this process, which sees to it that only plain data passes, for each call."""
     with ExitStack() as stack:
         solution = stack.enter_context(_solution(program, tests, limits))
-        oracle = stack.enter_context(_guest("tests", replace(limits, time_s=max(limits.time_s, TESTS_S))))
+        wider = replace(limits, time_s=max(limits.time_s, TESTS_S), output_bytes=TESTS_BYTES)
+        oracle = stack.enter_context(_guest("tests", wider))
         reply: list[Any] = []
         request = frame((tests.prompt, tests.check, (tests.entry_point or "").strip()))
         while True:

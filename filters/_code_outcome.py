@@ -41,6 +41,7 @@ class WrongError(Exception):
 
 
 def fault_of(ended: Run) -> tuple[str, str] | None:
+    """Reason and evidence where a limit stopped the program; UndecidedError where something else did."""
     if ended.stopped in NOT_ITS_FAULT:
         raise UndecidedError("sandbox_failed", f"{ended.stopped}: {last_line(ended.stderr)}")
     if ended.stopped:
@@ -50,14 +51,17 @@ def fault_of(ended: Run) -> tuple[str, str] | None:
 
 
 def last_line(stderr: bytes) -> str:
+    """Where interpreters say what went wrong."""
     return short((stderr.decode(errors="replace").strip().splitlines() or [""])[-1], 160)
 
 
 def short(text: str, chars: int = 80) -> str:
+    """The beginning of a text."""
     return text if len(text) <= chars else text[: chars - 1] + "…"
 
 
 def shown(value: Any) -> str:
+    """The beginning of a value's representation."""
     try:
         return short(repr(value))
     except (ValueError, RecursionError):  # integers of many thousand digits, for one

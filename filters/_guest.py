@@ -97,13 +97,13 @@ class _Wire:
         return marshal.loads(self._exactly(int.from_bytes(self._exactly(4), "little")))
 
     def _exactly(self, size: int) -> bytes:
-        data = b""
+        data = bytearray()
         while len(data) < size:
             more = os.read(self._requests, size - len(data))
             if not more:
                 os._exit(0)
             data += more
-        return data
+        return bytes(data)
 
     def send(self, *parts: str) -> None:
         """Send parts that are JSON already."""

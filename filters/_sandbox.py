@@ -67,7 +67,7 @@ class Sandbox:
         self.limits = limits
         self.stopped: str | None = None
         self._oom_kills = oom_kills()
-        self._buffer = self._stderr = b""
+        self._buffer, self._stderr = bytearray(), b""
         self._spent_s = self._waited_before = 0.0
         self._resumed: float | None = None
         self._program: int | None = None
@@ -117,18 +117,22 @@ class Sandbox:
     def ask(self, request: bytes) -> bytes | None:
         """Write a request to its input and read one line of its output; None if it ended or was stopped instead."""
         assert self._process.stdin
+        seen = 0
         self._resume()
         try:
             while request:
                 request = request[self._process.stdin.write(request) :]
-            while b"\n" not in self._buffer and self._read():
-                pass
+            while (end := self._buffer.find(b"\n", seen)) < 0:
+                seen = len(self._buffer)
+                if not self._read():
+                    return None
         except BrokenPipeError:
             return None
         finally:
             self._pause()
-        line, newline, self._buffer = self._buffer.partition(b"\n")
-        return line if newline and self.stopped is None else None
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
 
     def finish(self) -> Run:
         """Read to the end of its output, and say how it ended."""
@@ -144,7 +148,7 @@ class Sandbox:
             self.stopped = "machine_memory"
         if self.stopped is None and exit_code is None:
             self.stopped = "sandbox_failed"
-        return Run(self._buffer, self._stderr, None if self.stopped else exit_code, self.stopped)
+        return Run(bytes(self._buffer), self._stderr, None if self.stopped else exit_code, self.stopped)
 
     def stop(self, reason: str) -> None:
         """End every process of the sandbox; the first reason given counts."""
@@ -186,7 +190,7 @@ class Sandbox:
                 else:
                     self._stderr = (self._stderr + data)[-STDERR_BYTES:]
         if len(self._buffer) > self.limits.output_bytes:
-            self._buffer = self._buffer[: self.limits.output_bytes]
+            del self._buffer[self.limits.output_bytes :]
             self.stop("output_limit")
             return False
         return not (stdout.closed and stderr.closed) and ready != {self._exits}

@@ -194,7 +194,8 @@ def test_limits_are_the_programs_fault(sandbox, code, expected):
     function = "def f():\n    " + code.replace("\n", "\n    ")
     stdin = {"stdin": [{"input": "1", "output": "1"}] * 50}
     calls = {"entry_point": "f", "calls": [{"output": 1}] * 50}
-    verdicts = judge([(fenced(function + "\nf()"), stdin), (fenced(function), calls)], timeout_s=1.5, memory_mib=256)
+    limits = {"timeout_s": 1.5 if expected == "time_limit" else 30, "memory_mib": 256}
+    verdicts = judge([(fenced(function + "\nf()"), stdin), (fenced(function), calls)], **limits)
     assert [(v["reason"], v["score"]) for v in verdicts] == [(expected, 0.0)] * 2
 
 
@@ -202,6 +203,17 @@ def test_a_machine_that_fails_is_not_the_programs_fault(sandbox, monkeypatch):
     rows = [(fenced("import time\ntime.sleep(9)\ndef add(a, b): pass"), t) for t in (ADD_STDIN, ADD_CALLS, ADD_CHECK)]
     monkeypatch.setattr("filters._watchdog.memory_is_short", lambda: True)
     assert [(v["outcome"], v["reason"]) for v in judge(rows, timeout_s=5)] == [("abstain", "sandbox_failed")] * 3
+
+
+def test_large_data(sandbox):
+    """A megabyte and more goes in; what comes out is bounded."""
+    size = 400_000
+    code = "def f(x):\n    return sum(x)"
+    tests = [call(size, [1] * size), check(f"assert f([1] * {size}) == {size}"), stdin("1\n" * size, str(size))]
+    codes = [code, code, "import sys; print(sum(map(int, sys.stdin)))"]
+    assert [v["reason"] for v in judge(zip(map(fenced, codes), tests, strict=True))] == [None] * 3
+    echo = fenced("def f(x):\n    return x")
+    assert [v["reason"] for v in judge([(echo, call([1] * size, [1] * size))])] == ["output_limit"]
 
 
 def test_score_and_evidence(sandbox):

@@ -8,9 +8,9 @@ import argparse
 import json
 import statistics
 import subprocess
-import time
 
 import polars as pl
+from table import timed
 
 from filters import load
 from filters._languages import python
@@ -26,13 +26,10 @@ TESTS = {
 }
 
 
-def median_ms(action, rows: int) -> float:
-    times = []
-    for _ in range(rows):
-        started = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times) * 1e3
+def medians_ms(rows: int, *actions) -> list[float]:
+    """Median time of each action, all of them taking turns, so that a busy machine slows them alike."""
+    times = [[timed(action)[0] for action in actions] for _ in range(rows)]
+    return [statistics.median(column) * 1e3 for column in zip(*times, strict=True)]
 
 
 def main() -> None:
@@ -43,8 +40,11 @@ def main() -> None:
     plain = [path, "-s", "-B", "-c", PROGRAM]
     boxed = (path, "-s", "-B", "/box/program.py")
     files = {"program.py": PROGRAM.encode()}
-    baseline = median_ms(lambda: subprocess.run(plain, input=b"1 2", capture_output=True, check=True), rows)
-    sandboxed = median_ms(lambda: run(boxed, files=files, stdin=b"1 2", limits=Limits(), binds=binds), rows)
+    baseline, sandboxed = medians_ms(
+        rows,
+        lambda: subprocess.run(plain, input=b"1 2", capture_output=True, check=True),
+        lambda: run(boxed, files=files, stdin=b"1 2", limits=Limits(), binds=binds),
+    )
     print(f"{'job':<20} {'baseline ms':>12} {'ms':>8} {'ratio':>6} {'target ms':>10}")
     print(f"{'one after another':<20} {baseline:>12.1f} {sandboxed:>8.1f} {sandboxed / baseline:>6.2f} {25:>10}")
     f = load("verify_code")
@@ -52,9 +52,8 @@ def main() -> None:
     for name, (program, tests) in TESTS.items():
         responses = [f"```python\n{program}  # {n}\n```" for n in range(rows)]
         frame = pl.DataFrame({"response": responses, "tests": [json.dumps(tests)] * rows})
-        started = time.perf_counter()
-        kept = (frame.select(f.verdict()).to_series().struct.field("outcome") == "keep").sum()
-        each = (time.perf_counter() - started) / rows * 1e3
+        seconds, verdicts = timed(lambda frame=frame: frame.select(f.verdict()).to_series())
+        kept, each = (verdicts.struct.field("outcome") == "keep").sum(), seconds / rows * 1e3
         print(f"{name:<20} {baseline:>12.1f} {each:>8.1f} {each / baseline:>6.2f} {'':>10}  kept {kept} of {rows}")
 
 
