@@ -84,7 +84,7 @@ _HOG = """
 import os, time
 for _ in range(2):
     if os.fork() == 0:
-        held = bytearray(os.urandom(60 << 20))
+        held = os.urandom(55 << 20)
         time.sleep(2)
         os._exit(0)
 os.wait()

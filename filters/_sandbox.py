@@ -18,7 +18,7 @@ from typing import Self
 
 from filters._launch import launch
 from filters._walls import SCRATCH, Limits, walls, within
-from filters._watchdog import WATCHDOG, family, files_in, oom_kills, resident_bytes, tasks, waited_s
+from filters._watchdog import WATCHDOG, files_in, oom_kills, resident_bytes, tasks, waited_s
 
 STDERR_BYTES = 4096
 """The last bytes of the error stream that are kept."""
@@ -70,7 +70,6 @@ class Sandbox:
         self._buffer, self._stderr = bytearray(), b""
         self._spent_s = self._waited_before = 0.0
         self._resumed: float | None = None
-        self._program: int | None = None
         self._status, status = os.pipe()
         gate, opener = os.pipe()
         options = ["--json-status-fd", str(status), "--block-fd", str(gate), *walls(limits, binds)]
@@ -89,7 +88,7 @@ class Sandbox:
         WATCHDOG.add(self)
 
     def _init_process(self) -> int:
-        """Process 1 of the sandbox: when it has ended, the kernel has ended all others."""
+        """The program itself, as process 1 of the sandbox: when it has ended, the kernel has ended all others."""
         said = b""
         while not said.endswith(b"\n") and (more := os.read(self._status, 4096)):
             said += more
@@ -105,8 +104,6 @@ class Sandbox:
         WATCHDOG.remove(self)
         self._end()
         self._process.wait()
-        with suppress(ChildProcessError):  # where orphans become children of this process, as of a container's first
-            os.waitid(os.P_PIDFD, self._exits, os.WEXITED)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream:
                 with suppress(OSError):
@@ -166,8 +163,7 @@ class Sandbox:
                 return "busy_machine"
         if resident_bytes(self._init) > self.limits.memory_bytes:
             return "memory_limit"
-        started = self._program is not None  # before that, process 1 still sees the host's folders
-        return "file_limit" if started and files_in(self._init, *SCRATCH) > self.limits.files else None
+        return "file_limit" if files_in(self._init, *SCRATCH) > self.limits.files else None
 
     def _read(self) -> bool:
         """Take in what is there to read, waiting for it; False where nothing will come any more."""
@@ -196,7 +192,7 @@ class Sandbox:
         return not (stdout.closed and stderr.closed) and ready != {self._exits}
 
     def _resume(self) -> None:
-        self._waited_before = self._waited()
+        self._waited_before = waited_s(self._init)
         self._resumed = time.monotonic()
 
     def _pause(self) -> None:
@@ -209,13 +205,8 @@ class Sandbox:
         resumed = self._resumed
         if resumed is None:
             return 0.0, 0.0
-        alone = tasks(self._init) <= 2  # process 1 and the program
-        return time.monotonic() - resumed, self._waited() - self._waited_before if alone else 0.0
-
-    def _waited(self) -> float:
-        if self._program is None:
-            self._program = next(iter(family(self._init)[1:]), None)
-        return 0.0 if self._program is None else waited_s(self._program)
+        waited = waited_s(self._init) - self._waited_before if tasks(self._init) == 1 else 0.0
+        return time.monotonic() - resumed, waited
 
     def _end(self) -> None:
         with suppress(OSError):

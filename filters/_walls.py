@@ -71,7 +71,7 @@ def walls(limits: Limits, binds: Sequence[str]) -> list[str]:
     size = str(limits.scratch_bytes)
     words = ["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     words += ["--unshare-cgroup-try", "--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--cap-drop", "ALL"]
-    words += ["--die-with-parent", "--new-session", *_system()]
+    words += ["--die-with-parent", "--as-pid-1", "--new-session", *_system()]
     words += [word for folder in binds for word in ("--ro-bind", folder, folder)]
     words += ["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", SCRATCH[1], "--remount-ro", "/dev"]
     words += ["--size", size, "--tmpfs", SCRATCH[0], "--clearenv"]

@@ -5,6 +5,7 @@ import json
 import os
 import runpy
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -168,12 +169,15 @@ def test_waiting_for_a_busy_machine_is_not_the_programs_time(monkeypatch):
     assert go("while True: pass", time_s=0.3).stopped == "busy_machine"
 
 
-def test_a_kill_by_the_kernel_for_memory_is_not_the_programs_fault(monkeypatch):
-    killed = "import os; os.kill(os.getpid(), 9)"
-    assert go(killed).exit_code == 137
-    counts = iter(range(100))
+@pytest.mark.parametrize(("kernel_killed", "ended"), [(0, (137, None)), (1, (None, "machine_memory"))])
+def test_a_kill_by_the_kernel_for_memory_is_not_the_programs_fault(monkeypatch, kernel_killed, ended):
+    counts = iter([0, kernel_killed])
     monkeypatch.setattr(sandbox_module, "oom_kills", lambda: next(counts))
-    assert go(killed).stopped == "machine_memory"
+    with Sandbox(("sh", "-c", "read line; echo $line; exec sleep 9"), files={}, limits=Limits()) as killed:
+        assert killed.ask(b"ready\n") == b"ready"
+        os.kill(killed._init, signal.SIGKILL)
+        found = killed.finish()
+    assert (found.exit_code, found.stopped) == ended
 
 
 def test_a_sandbox_that_cannot_be_built_is_not_the_programs_fault():
