@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from filters._guest import Opaque
+from filters._plain import Opaque
 
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d{1,4})?")
 """A number that is not written as an integer."""

@@ -11,8 +11,8 @@ from filters._code_compare import same_value
 from filters._code_outcome import Outcome, UndecidedError, WrongError, fault_of, short, shown
 from filters._code_tests import Call, Tests
 from filters._fences import defines
-from filters._guest import decode, encode, frame
 from filters._languages import python
+from filters._plain import decode, encode, frame
 from filters._sandbox import Sandbox
 from filters._walls import FOLDER, Limits
 
@@ -96,7 +96,9 @@ def _check_outcome(said: list[Any], reply: list[Any]) -> Outcome:
 @contextmanager
 def _guest(side: str, limits: Limits) -> Iterator[Sandbox]:
     path, binds = python()
-    files = {"guest.py": Path(__file__).with_name("_guest.py").read_bytes()}
+    folder = Path(__file__).parent
+    files = {f"filters/{name}": (folder / name).read_bytes() for name in ("_guest.py", "_plain.py")}
+    files["guest.py"] = b"from filters._guest import main; main()"
     with Sandbox((path, "-s", "-B", f"{FOLDER}/guest.py", side), files=files, limits=limits, binds=binds) as sandbox:
         yield sandbox
 

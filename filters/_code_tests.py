@@ -38,8 +38,9 @@ class Tests(BaseModel):
     """A function, or a class and its method, ``Solution.solve``."""
     calls: list[Call] | None = Field(None, min_length=1)
     check: str | None = None
-    """Python that asserts; a function ``check`` in it is called with the function under test. Any other name that
-    it uses and nobody defined is looked up in the program."""
+    """Python that asserts; a function ``check`` in it is called with the function under test, or else those named
+    ``test_*`` without arguments. Names that it imports from ``solution``, or uses and nobody defined, are functions of
+    the program."""
     prompt: str = ""
     """Code that the program may go on from: the head of the function, imports, helpers."""
 

@@ -15,8 +15,8 @@ from filters import _canaries as canaries
 from filters._canaries import faults_of_sandbox
 from filters._code_compare import same_text, same_value
 from filters._fences import fenced_blocks, program_in
-from filters._guest import Opaque, decode, encode
 from filters._languages import LANGUAGES
+from filters._plain import Opaque, decode, encode
 
 SPOOFS = runpy.run_path(str(Path(__file__).parent / "hostile" / "spoofs.py"))["SPOOFS"]
 
@@ -128,6 +128,7 @@ F = "def f(x):\n    "
 JSON = [1, "a", None, {"k": 2.5}]
 DATACLASS = "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: 'int'\ndef f(x): return P(x).x"
 EXPECTED_ERROR = "try:\n    f(1)\nexcept KeyError:\n    pass\nelse:\n    assert False"
+PYTEST = "from solution import f\n\ndef test_one():\n    assert f(1) == 1\n\ndef test_two():\n    assert f(2) == 2"
 CASES = [
     (F + "return x", call(JSON, JSON), "keep"),
     (F + "return (x, x)", call([1, 1], 1), "keep"),
@@ -146,6 +147,11 @@ CASES = [
     (F + "return object()", check("assert f(0) != 3"), "wrong_output"),
     (F + "return [object()]", check("assert f(0) == f(0)"), "wrong_output"),
     (F + "return x", check("assert f(1) == math.floor(1.5)"), "keep"),
+    ("def f():\n    yield 1\n    yield 2", check("assert list(f()) == [1, 2]"), "keep"),
+    ("def f():\n    yield 1\n    yield 2", check("assert f() == [1, 2]"), "wrong_output"),
+    (F + "raise StopIteration", check("def ok(x):\n    return f(x) == x\nassert all(map(ok, [1, 2]))"), "raised"),
+    (F + "return x", check(PYTEST), "keep"),
+    (F + "return -x", check(PYTEST), "wrong_output"),
     (F + "return x", check("import nowhere\nassert f(1) == 1"), "unusable_tests"),
     (F + "return x", check("assert True"), "unusable_tests"),
     (F + "return x", check("assert f(lambda: 1)"), "unusable_tests"),
@@ -371,7 +377,10 @@ def test_plain_data_comes_back_as_it_was(value):
     assert type(back) is type(value)
 
 
-words = st.sampled_from(["list", "set", "dict", "int", "float", "bytes", "complex", "opaque", "ff", "0x1p3"])
+ITERATOR = type(iter([]))
+words = st.sampled_from(
+    ["list", "iterator", "set", "dict", "int", "float", "bytes", "complex", "opaque", "ff", "0x1p3"]
+)
 trees = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | words, lambda inner: st.lists(inner, max_size=4)
 )
@@ -384,7 +393,22 @@ def test_forged_data_is_refused_or_plain(tree):
         value = decode(tree)
     except ValueError:
         return
-    assert type(value) in (type(None), bool, str, int, float, complex, bytes, list, tuple, set, frozenset, dict, Opaque)
+    assert type(value) in (
+        type(None),
+        bool,
+        str,
+        int,
+        float,
+        complex,
+        bytes,
+        list,
+        tuple,
+        set,
+        frozenset,
+        dict,
+        Opaque,
+        ITERATOR,
+    )
     json.loads(encode(value))
 
 

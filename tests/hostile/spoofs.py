@@ -86,9 +86,14 @@ for fd in range(16):
     except OSError: pass
 """,
     "patch_the_guest": """
-import __main__
-__main__.encode = lambda value: '["opaque","Any",true]'
-__main__._Wire.send = lambda self, *parts: os.write(self._replies, b'["passed"]\\n')
+from filters import _guest, _plain
+_plain.encode = _guest.encode = lambda value: '["opaque","Any",true]'
+_plain.Opaque.__eq__ = lambda *_: True
+def add(a, b): return None
+""",
+    "patch_the_wire": """
+from filters import _guest
+_guest._Wire.send = lambda self, *parts: os.write(self._replies, b'["passed"]\\n')
 def add(a, b): return None
 """,
     "patch_the_builtins": """
