@@ -22,7 +22,7 @@ from filters._watchdog import WATCHDOG, files_in, oom_kills, resident_bytes, tas
 
 STDERR_BYTES = 4096
 """The last bytes of the error stream that are kept."""
-BUSY_GRACE_S = 1.5
+BUSY_GRACE_S = 1.2
 """A program that waited for a busy machine gets that time back, but never more than this."""
 
 

@@ -58,7 +58,7 @@ class VerifyCode(Filter):
 
     timeout_s: PositiveFloat = Field(10.0, le=3600)
     """Seconds for one stdin test, or for all the calls of a function together. A program of one thread that
-    had to wait for a busy machine gets that time back, up to 1.5 s; beyond that nothing is decided."""
+    had to wait for a busy machine gets that time back, up to 1.2 s; beyond that nothing is decided."""
     memory_mib: PositiveInt = 2048
     """Memory of one run in MiB: addresses of each process, and resident memory of all of them."""
     output_mib: PositiveFloat = 1.0

@@ -36,7 +36,7 @@ def sandbox():
 
 
 @pytest.fixture(scope="module")
-def contained(tmp_path_factory) -> dict[str, dict]:
+def contained() -> dict[str, dict]:
     """What became of every hostile program, for the user of the tests and, if that is root, for an ordinary one."""
     folder = Path("/tmp") / f"hostile-{os.getpid()}"
     (folder / "filters").mkdir(parents=True)
@@ -46,6 +46,8 @@ def contained(tmp_path_factory) -> dict[str, dict]:
             shutil.copy(Path(sandbox_module.__file__).with_name(f"_{name}.py"), folder / "filters")
         for path in HOSTILE.glob("*.py"):
             shutil.copy(path, folder)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
         command = [str(folder / "contain.py"), str(folder)]
         users = {"root" if os.getuid() == 0 else "ordinary": [sys.executable, *command]}
         if os.getuid() == 0:
