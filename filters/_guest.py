@@ -8,10 +8,14 @@ import builtins
 import marshal
 import os
 import sys
-from contextlib import suppress
-from typing import Any
 
 from filters._plain import decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # importing typing would cost as much as all the rest
+    from typing import Any
+else:
+    Any = object
 
 
 class _Wire:
@@ -55,8 +59,7 @@ def serve_solution(wire: _Wire) -> None:
     module = type(sys)("solution")
     sys.modules["solution"] = module
     names = vars(module)
-    with suppress(BaseException):  # a prompt may end in the middle of a function; a whole program needs none of it
-        exec(compile(prelude, "<prompt>", "exec"), names)
+    _try_prompt(prelude, names)
     try:
         exec(compile(program, "<program>", "exec"), names)
     except BaseException as error:
@@ -75,6 +78,13 @@ def serve_solution(wire: _Wire) -> None:
             wire.send('"value"', encode(value))
         except BaseException as error:
             wire.send('"raised"', *_error(error))
+
+
+def _try_prompt(prompt: str, names: dict[str, Any]) -> None:
+    try:
+        exec(compile(prompt, "<prompt>", "exec"), names)
+    except BaseException:  # suppress would cost the import of contextlib
+        return  # it may end in the middle of a function: a whole program needs none of it
 
 
 def _resolve(names: dict[str, Any], path: str) -> Any:
@@ -128,8 +138,7 @@ def serve_tests(wire: _Wire) -> None:
     prompt, tests, entry_point = wire.receive()
     names = _Names({"__name__": "tests"})
     names.wire, names.entry_point = wire, entry_point
-    with suppress(BaseException):
-        exec(compile(prompt, "<prompt>", "exec"), names)
+    _try_prompt(prompt, names)
     for name in [name for name, value in names.items() if name == entry_point or _is_stub(value)]:
         del names[name]
     candidate = names["candidate"] = names[entry_point]

@@ -7,7 +7,12 @@ costs milliseconds in every run.
 
 import marshal
 from _json import encode_basestring_ascii
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # importing typing would cost as much as all the rest
+    from typing import Any
+else:
+    Any = object
 
 _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 
