@@ -15,7 +15,7 @@ from filters._code_tests import parse_tests
 from filters._fences import program_in
 from filters._filter import digested
 from filters._languages import LANGUAGES, python_version
-from filters._verdict import EVIDENCE_CHARS
+from filters._verdict import EVIDENCE_CHARS, MISSING_INPUT
 from filters._walls import Limits
 
 _ADD = '{"entry_point": "add", "calls": [{"args": [1, 2], "output": 3}, {"args": ["a", "b"], "output": "ab"}]}'
@@ -110,6 +110,9 @@ class VerifyCode(Filter):
         self.check_ready()
         with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "verify_code") as threads:
             verdicts = dict(zip(distinct, threads.map(lambda row: self.judge_row(*row), distinct), strict=True))
+        # What a busy machine left undecided gets the machine to itself, once.
+        for row in [row for row, verdict in verdicts.items() if verdict.reason == "sandbox_failed"]:
+            verdicts[row] = self.judge_row(*row)
         return [verdicts[row] for row in rows.select("response", "tests").iter_rows()]
 
     def judge_row(self, response: str, tests: str) -> Verdict:  # type: ignore[override]
@@ -148,10 +151,9 @@ def _readable(text: str) -> str:
 
 def _fault_of_tests(text: str | None) -> str | None:
     if text is None:
-        return "no tests"
+        return MISSING_INPUT
     try:
         language = parse_tests(text).language
-    except ValueError as error:
-        return f"unusable_tests: {error}"
-    absent = LANGUAGES[language].absent()
-    return f"no_compiler: no {absent} for {language}" if absent else None
+    except ValueError:
+        return "unusable_tests"
+    return "no_compiler" if LANGUAGES[language].absent() else None

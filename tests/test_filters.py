@@ -1,5 +1,6 @@
 """Every filter obeys one contract. A new file in filters/ is tested here without a new test."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,15 @@ import pytest
 
 import filters
 from filters import FilterError, available, filter_class, load
+from filters._canaries import faults_of_sandbox
 from filters.testing import CONTRACT
 
 
 @pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", available())
 def test_contract(name, check):
+    if name == "verify_code" and not os.environ.get("CI") and (faults := faults_of_sandbox()):
+        pytest.skip(f"no sandbox on this machine: {faults}")
     check(filter_class(name))
 
 
