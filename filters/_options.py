@@ -1,88 +1,93 @@
-"""Multiple choice: the options of a question, and which of them a response states, by letter or by text."""
+r"""The options of a multiple-choice question, and which of them has a given text.
+
+Texts are compared as written, after `canonical_answer`: that 0.5 is \frac{1}{2} is known, that \sqrt{8} is
+2\sqrt{2} is not.
+"""
 
 import json
 import re
-from collections.abc import Mapping
+from functools import lru_cache
+from string import ascii_uppercase
 
-from filters._answers import canonical_answer, extract_answer
+from filters._answers import canonical_answer
 
-_LISTED = re.compile(r"^[ \t>*_-]*\(?([A-Z])[).:\]][ \t*_]+(\S[^\n]*)$", re.MULTILINE)
-_INLINE = re.compile(r"\(([A-Z])\)[ \t]+(\S(?:(?!\([A-Z]\))[^\n])*)")
-_DRESS = re.compile(r"\\(?:text|textbf|mathbf|mathrm|textit|mathit|boxed|mbox)\s*(?=\{)|[{}$*_`\\\"'“”‘’]|\\[()\[\]]")
-_CHOICE = r"(?:option|choice|answer|alternative)?\s*"
-_LETTER = re.compile(rf"^{_CHOICE}[(\[]?([A-Z])[)\]]?[.:,;)]*(?:\s+(.*))?$", re.IGNORECASE | re.DOTALL)
-_STATED = re.compile(
-    r"\b(?:answer|choice|option)[ \t]{1,4}(?:is|would be|should be|must be|:)[ \t]{0,4}"
-    r"(?:therefore|thus|clearly|option|choice)?[ \t*_:]{0,6}[(\[]?(A(?!\s+[a-z])|[B-Z])(?![A-Za-z'’])[)\]]?",
+Options = dict[str, str]
+"""Capital letter to text, in order; empty where the options are not known."""
+
+_LINE_MARK = re.compile(
+    r"^[ \t>*_$-]{0,6}(?:\\(?:text|math)\w{0,4}\{)?\(?([A-Za-z])(?:\)|[.:](?=[\s*])|\*\*[).:]?)", re.MULTILINE
 )
-_LAST_LINE = re.compile(r"^[ \t*_]*[(\[]?([A-Z])[)\]]?[ \t*_.]*$")
+_INLINE_MARK = re.compile(r"(?<![\w(])\(?([A-Za-z])\)(?!\w)")
+_LATEX_SPACE = re.compile(r"\\q?quad(?![a-zA-Z])|\\[ ~]|~|\\(?:text|math)\w{0,4}\{\s*$")
 
 
-def read_options(options: str | None, problem: str) -> dict[str, str]:
-    """Letter to text, from JSON (a list of texts, or a mapping of letters) or else from the lines of the problem.
+@lru_cache(maxsize=256)
+def options_of(options: str | None, problem: str | None) -> Options:
+    """The options: of a JSON list of texts or object of letters; where that is null, of the problem's own text.
 
-    Empty where there are none. Raises ValueError where ``options`` is given and cannot be read.
+    In a problem they stand after ``A)``, ``(A)``, ``A.`` or ``A:`` at the beginnings of lines, or after ``(A)`` or
+    ``A)`` anywhere, in the order of the alphabet. Where there are several such lists, as behind worked examples, the
+    longest counts, and the last of equals.
+
+    Raises:
+        ValueError: The JSON is neither of the two, or has fewer than two options.
     """
     if options is not None:
-        given = json.loads(options)
-        if isinstance(given, list):
-            given = {chr(ord("A") + place): text for place, text in enumerate(given)}
-        if not isinstance(given, Mapping) or not given or len(given) > 26:
-            raise ValueError("options are a list of texts, or a mapping of letters to texts")
-        return {str(letter).strip().upper(): str(text) for letter, text in given.items()}
-    for pattern in (_LISTED, _INLINE):
-        found = _in_order(pattern.findall(problem))
-        if len(found) > 1:
-            return found
-    return {}
+        try:
+            return _listed(json.loads(options))
+        except RecursionError:
+            raise ValueError("options are nested too deeply") from None
+    return _marked(problem or "", _LINE_MARK) or _marked(problem or "", _INLINE_MARK)
 
 
-def _in_order(found: list[tuple[str, str]]) -> dict[str, str]:
-    """The last run A, B, C, … of what looks like options: an article at the beginning of a line is none."""
-    options: dict[str, str] = {}
-    for letter, text in found:
-        if letter == "A":
-            options = {}
-        if letter == chr(ord("A") + len(options)):
-            options[letter] = text.strip()
-    return options
+def _listed(options: object) -> Options:
+    if isinstance(options, list):
+        options = dict(zip(ascii_uppercase, options, strict=False)) if len(options) <= len(ascii_uppercase) else None
+    if not isinstance(options, dict) or len(options) < 2:
+        raise ValueError("options are a list of 2 to 26 texts, or an object of letters and texts")
+    if not all(re.fullmatch("[A-Za-z]", letter) for letter in options):
+        raise ValueError("options are named by single letters")
+    if not all(isinstance(text, str | int | float) for text in options.values()):
+        raise ValueError("options are texts or numbers")
+    texts = {letter.upper(): str(text) for letter, text in options.items()}
+    marks = [re.match(rf"\s*\(?{letter}[).:]\s+", text) for letter, text in texts.items()]
+    ends = [mark.end() if mark and all(marks) else 0 for mark in marks]  # texts may repeat their letters
+    return {letter: text[end:] for (letter, text), end in zip(texts.items(), ends, strict=True)}
 
 
-def stated_letters(response: str, options: Mapping[str, str]) -> set[str]:
-    """The options that the final answer names, by letter or by text; several where it contradicts itself.
-
-    A letter beyond the options is returned as it is, so that it is wrong and not absent.
-    """
-    answer = extract_answer(response)
-    found = _letters_of(answer, options) if answer is not None else set()
-    if not found and (stated := _STATED.findall(response)):
-        found = {stated[-1].upper()}
-    if not found and (last := _LAST_LINE.match(response.rstrip().rpartition("\n")[2])):
-        found = {last[1].upper()}
-    return found
-
-
-def _letters_of(answer: str, options: Mapping[str, str]) -> set[str]:
-    """A letter, a letter with its text, several letters, or an option's text."""
-    by_text = _by_text(answer, options)
-    if by_text:
-        return by_text
-    plain = _DRESS.sub(" ", answer).strip().rstrip(".")
-    several = re.split(r"\s*(?:,|;|/|\band\b|\bor\b)\s*", plain)
-    if len(several) > 1 and all(re.fullmatch(r"[(\[]?[A-Z][)\]]?", part) for part in several):
-        return {part.strip("()[]") for part in several}
-    if not (letter := _LETTER.match(plain)):
-        return set()
-    behind = (letter[2] or "").strip()
-    # "A triangle" begins with an article, "A) triangle" and "B triangle" with a letter.
-    marked = re.match(rf"^{_CHOICE}(?:[(\[][A-Za-z]|[A-Za-z][).:\]])", plain, re.IGNORECASE)
-    if not behind or marked:
-        return {letter[1].upper()} | _by_text(behind, options)
-    return set()
+def _marked(problem: str, mark: re.Pattern[str]) -> Options:
+    runs: list[list[re.Match[str]]] = []
+    for found in mark.finditer(problem):
+        if runs and ord(found[1]) == ord(runs[-1][-1][1]) + 1:
+            runs[-1].append(found)
+        elif found[1] in "Aa":
+            runs.append([found])
+    run = max(reversed(runs), key=len, default=[])
+    if len(run) < 2:
+        return {}
+    last = problem.find("\n", run[-1].end())
+    ends = [*(found.start() for found in run[1:]), last if last >= 0 else len(problem)]
+    return {found[1].upper(): _text(problem[found.end() : end]) for found, end in zip(run, ends, strict=True)}
 
 
-def _by_text(answer: str, options: Mapping[str, str]) -> set[str]:
-    """The options whose text the answer is; none where two read the same."""
-    wanted = canonical_answer(answer).casefold()
-    found = {letter for letter, text in options.items() if wanted and canonical_answer(text).casefold() == wanted}
-    return found if len(found) == 1 else set()
+def _text(text: str) -> str:
+    text = _LATEX_SPACE.sub(" ", text.strip().removeprefix("}"))
+    return text.strip(" \n\t*,;" if text.count("$") % 2 == 0 else " \n\t*,;$")
+
+
+@lru_cache(maxsize=4096)
+def spelling(text: str) -> str:
+    """One spelling of an option's text."""
+    return canonical_answer(" ".join(text.split()))
+
+
+def letter_of(text: str, options: Options) -> str | None:
+    """The first option with this text; in other capitals too, if only one is meant."""
+    wanted = spelling(text)
+    if not wanted:
+        return None
+    spellings = {letter: spelling(option) for letter, option in options.items()}
+    alike = [letter for letter, spelled in spellings.items() if spelled.casefold() == wanted.casefold()]
+    exact = [letter for letter in alike if spellings[letter] == wanted]
+    found = exact or alike
+    return found[0] if len({spellings[letter] for letter in found}) == 1 else None
