@@ -10,19 +10,25 @@ import json
 import re
 from collections.abc import Callable
 
-from filters._language import detect
+from pydantic import validate_call
+
+from filters._language import CONFIDENCE, detect
 
 Found = tuple[bool | None, str]
 Check = Callable[..., Found]
 
 _WORD = re.compile(r"\w+")
 _TOKEN = re.compile(r"\w[\w'’-]*")
-_SENTENCE_END = re.compile(r"""[.!?。！？]+["'”’)\]]*(?=\s|$)""")
-# What ends in a full stop without ending a sentence.
+# Patterns start where nothing of theirs can stand before, or loops of their first sign would be searched from each.
+_SENTENCE_END = re.compile(r"""(?<![.!?])[.!?]+["'”’)\]*_]*(?=\s|$)|[。！？।؟]+""")
+# What ends in a full stop without ending a sentence: titles, initials, numbers of a list.
 _ABBREVIATION = re.compile(
-    r"\b(?:(?i:e\.g|i\.e|etc|vs|cf|approx|no|fig|vol|mr|mrs|ms|dr|prof|st|jr|sr|inc|ltd)|[A-Z])\.(?=\s+\S)"
+    r"\b(?:(?i:e\.g|i\.e|vs|cf|approx|mr|mrs|ms|dr|prof|st)|[A-Z])\.(?=\s)|\b(?i:no|fig|vol|p)\.(?=\s{0,2}\d)"
+    r"|\b(?i:etc|inc|ltd|co|jr|sr)\.(?=\s{1,2}[a-z])|^[^\S\n]*\d{1,3}\.(?=\s)",
+    re.MULTILINE,
 )
-_BULLET = re.compile(r"^\s*(?:\*[^*]|-).*$", re.MULTILINE)
+_BULLET = re.compile(r"^[^\S\n]*(?:\*(?=[^*])|-)", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"\[[^\[\]\n]*\]")
 _ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
 
@@ -45,8 +51,7 @@ def _letter_frequency(text: str, letter: str, let_frequency: int, let_relation: 
 
 
 def _response_language(text: str, language: str) -> Found:
-    found, _ = detect(text)
-    return None if found == "unknown" else found == language.partition("-")[0], f"in {found}"
+    return _in_language(text, language.partition("-")[0])
 
 
 def _number_sentences(text: str, num_sentences: int, relation: str) -> Found:
@@ -74,7 +79,7 @@ def _nth_paragraph_first_word(text: str, num_paragraphs: int, nth_paragraph: int
 
 
 def _number_placeholders(text: str, num_placeholders: int) -> Found:
-    return _compared(len(re.findall(r"\[[^\]\n]*\]", text)), "at least", num_placeholders, "placeholders")
+    return _compared(len(_PLACEHOLDER.findall(text)), "at least", num_placeholders, "placeholders")
 
 
 def _postscript(text: str, postscript_marker: str) -> Found:
@@ -159,7 +164,7 @@ def _quotation(text: str) -> Found:
     return len(whole) > 1 and whole[0] == whole[-1] == '"', f"begins {whole[:1]!r}, ends {whole[-1:]!r}"
 
 
-CHECKS: dict[str, Check] = {
+_FAMILIES: dict[str, Check] = {
     "keywords:existence": _keywords_existence,
     "keywords:frequency": _keywords_frequency,
     "keywords:forbidden_words": _forbidden_words,
@@ -186,7 +191,9 @@ CHECKS: dict[str, Check] = {
     "change_case:english_lowercase": _english_lowercase,
     "punctuation:no_comma": _no_comma,
 }
-"""Constraint id to its check: the response, and the constraint's parameters by name."""
+CHECKS: dict[str, Check] = {name: validate_call(check) for name, check in _FAMILIES.items()}
+"""Constraint id to its check: the response, and the constraint's parameters by name. Raises ValueError for parameters
+that do not fit, whatever the response."""
 
 
 def count_sentences(text: str) -> int:
@@ -205,7 +212,10 @@ def _compared(count: int, relation: str, wanted: int, what: str) -> Found:
 
 
 def _english(text: str, case: bool, otherwise: str) -> Found:
-    if not case:
-        return False, otherwise
-    found, _ = detect(text)
-    return None if found == "unknown" else found == "en", f"in {found}"
+    return _in_language(text, "en") if case else (False, otherwise)
+
+
+def _in_language(text: str, language: str) -> Found:
+    # To the detector, English in capitals is often German.
+    found, probability = detect(text.lower())
+    return None if found != language and probability < CONFIDENCE else found == language, f"in {found}"

@@ -64,12 +64,7 @@ class VerifyInstructions(Filter):
         return pl.Series(reasons, dtype=pl.String)
 
     def _judge(self, response: str, constraints: list[tuple[str, dict[str, Any]]]) -> Verdict:
-        found: list[tuple[str, Found]] = []
-        for name, parameters in constraints:
-            try:
-                found.append((name, self._check(response, name, parameters)))
-            except (TypeError, ValueError, AttributeError, IndexError) as error:
-                return abstain("unusable_constraints", None, f"{name}: {error}")
+        found = [(name, self._check(response, name, parameters)) for name, parameters in constraints]
         share = sum(obeys is True for _, (obeys, _) in found) / len(found)
         broken = [f"{name}: {what}" for name, (obeys, what) in found if obeys is False]
         possible = sum(obeys is not False for _, (obeys, _) in found) / len(found)
@@ -98,9 +93,20 @@ def parse(text: str) -> list[tuple[str, dict[str, Any]]] | str:
         constraints = [(name, {k: v for k, v in kwargs.items() if v is not None}) for name, kwargs in constraints]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return "unusable_constraints"
-    if not constraints:
-        return "unusable_constraints"
-    return constraints if all(name in CHECKS for name, _ in constraints) else "unknown_constraint"
+    if not all(name in CHECKS for name, _ in constraints):
+        return "unknown_constraint"
+    return (
+        constraints if constraints and all(_fits(*constraint) for constraint in constraints) else "unusable_constraints"
+    )
+
+
+def _fits(name: str, parameters: dict[str, Any]) -> bool:
+    """Whether the parameters are those of the constraint: a check of the empty text tells."""
+    try:
+        CHECKS[name]("", **parameters)
+    except ValueError:
+        return False
+    return True
 
 
 def _reason(text: str | None) -> str | None:

@@ -1,6 +1,7 @@
 """Each constraint family of IFEval with a response that obeys and one that does not; real constraints are known."""
 
 import json
+import time
 
 import polars as pl
 import pytest
@@ -109,6 +110,9 @@ def test_loose_forgives_an_opening_a_closing_and_asterisks():
         ('[{"id": "keywords:existence", "kwargs": {"words": ["a"]}}]', "unusable_constraints"),
         ('[{"id": "keywords:frequency", "kwargs": {"keyword": "a", "frequency": 1, "relation": "about"}}]',
          "unusable_constraints"),
+        ('[{"id": "keywords:existence", "kwargs": {"keywords": "abc"}}]', "unusable_constraints"),
+        ('[{"id": "length_constraints:number_words", "kwargs": {"num_words": "many", "relation": "at least"}}]',
+         "unusable_constraints"),
         ('[{"id": "keywords:rhyme"}]', "unknown_constraint"),
     ],
 )  # fmt: skip
@@ -116,6 +120,29 @@ def test_constraints_that_cannot_be_checked_are_abstained_on(constraints, reason
     rows = pl.DataFrame({"response": ["a"], "constraints": [constraints]})
     verdict = rows.select(VerifyInstructions().verdict()).to_series()[0]
     assert (verdict["outcome"], verdict["reason"]) == ("abstain", reason)
+
+
+def test_parameters_of_tables_are_understood():
+    """Tables widen integers to floats and give every constraint the parameters of all others."""
+    kwargs = {"num_words": 3.0, "relation": "at least", "keywords": None}
+    assert judge("one two three", ("length_constraints:number_words", kwargs))["outcome"] == "keep"
+
+
+def test_english_in_capitals_is_english():
+    """To langdetect, this is German and the other one English."""
+    capital = ("change_case:english_capital", {})
+    response = "HERE IS HOW TO BREAK DOWN THE PROBLEM: THE LOW SETTING REMOVES 1 LITER OF WATER PER DAY"
+    assert judge(response, capital)["outcome"] == "keep"
+    response = "IL NOME DEL GIOCO È UNO E LE ISTRUZIONI SONO LE SEGUENTI: I GIOCATORI SI ALTERNANO IN SENSO ORARIO"
+    assert judge(response, capital)["outcome"] == "reject"
+
+
+@pytest.mark.parametrize("loop", ["!", "\n", "[", "[a", "*", "<<", ' "', "e.g. ", "a. "])
+def test_loops_take_linear_time(loop):
+    start = time.monotonic()
+    for name, (kwargs, *_) in CASES.items():
+        CHECKS[name](loop * (100_000 // len(loop)) + "x", **kwargs)
+    assert time.monotonic() - start < 20  # a quadratic one takes a minute
 
 
 @given(st.text(max_size=300))
@@ -129,6 +156,22 @@ def test_sentences_are_counted(sentences):
     assert count_sentences(". ".join(sentences) + "!") == len(sentences)
 
 
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("", 0),
+        ("A title", 1),
+        ("1. Buy milk.\n2. Eat it.", 2),
+        ("Is it? The answer is no. So be it...", 3),
+        ("**Yes.** Then *no!* We met J. R. Smith Jr. of Smith Inc. and No. 7.", 3),
+        ("我们先加。然后乘！结果是四十二。", 3),
+        ("वह आया। वह गया।", 2),
+    ],
+)
+def test_what_ends_a_sentence(text, count):
+    assert count_sentences(text) == count
+
+
 def test_the_constraints_of_ifeval_are_known(shared_data):
     problems = pl.read_ndjson(shared_data / "problems/ifeval.jsonl", infer_schema_length=None)
     for ids, kwargs in problems.select("instruction_id_list", "kwargs").iter_rows():
@@ -139,6 +182,13 @@ def test_the_constraints_of_ifeval_are_known(shared_data):
 
 
 def test_what_cannot_be_checked_is_told_before_sampling():
-    texts = ['[{"id": "punctuation:no_comma"}]', '[{"id": "keywords:rhyme"}]', None]
+    texts = [
+        '[{"id": "punctuation:no_comma"}]',
+        '[{"id": "keywords:rhyme"}]',
+        '[{"id": "detectable_format:title",',
+        None,
+    ]
+    texts.append('[{"id": "startend:end_checker", "kwargs": {}}]')
     reasons = VerifyInstructions().unverifiable(pl.DataFrame({"constraints": texts}))
-    assert reasons.to_list() == [None, "unknown_constraint", "missing_input"]
+    expected = [None, "unknown_constraint", "unusable_constraints", "missing_input", "unusable_constraints"]
+    assert reasons.to_list() == expected
