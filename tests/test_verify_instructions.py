@@ -131,7 +131,7 @@ def test_parameters_of_tables_are_understood():
 def test_english_in_capitals_is_english():
     """To langdetect, this is German and the other one English."""
     capital = ("change_case:english_capital", {})
-    response = "HERE IS HOW TO BREAK DOWN THE PROBLEM: THE LOW SETTING REMOVES 1 LITER OF WATER PER DAY"
+    response = "THE FARMER SELLS EGGS AND HENS; HE EARNS SIXTEEN DOLLARS"
     assert judge(response, capital)["outcome"] == "keep"
     response = "IL NOME DEL GIOCO È UNO E LE ISTRUZIONI SONO LE SEGUENTI: I GIOCATORI SI ALTERNANO IN SENSO ORARIO"
     assert judge(response, capital)["outcome"] == "reject"
