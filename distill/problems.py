@@ -27,7 +27,7 @@ def make(run: Run, progress: Progress) -> dict[str, Any]:
     write_parquet(table, run.path("problems.parquet"))
     counts = {split: table.filter(pl.col("split") == split).height for split in ("train", "held_out")}
     progress.say(f"  {counts['train']:,} problems to sample, {counts['held_out']:,} held out")
-    reasons = unverifiable["reason"].value_counts(sort=True)
+    reasons = unverifiable.select(pl.col("reason").str.extract(r"^(\w+)")).to_series().value_counts(sort=True)
     for reason, count in reasons.iter_rows():
         progress.say(f"  {count:,} of them can only be abstained on: {reason}")
     if reasons.height:

@@ -110,7 +110,10 @@ class Filter(BaseModel):
         """Raise FilterError, naming the cure, if this machine cannot judge. Asked before anything is paid for."""
 
     def unverifiable(self, problems: pl.DataFrame) -> pl.Series:
-        """For each problem the reason why this filter can only abstain on its trajectories, or null."""
+        """For each problem the reason why this filter can only abstain on its trajectories, or null.
+
+        A reason is the code of the abstention, and after a colon what a person wants to know.
+        """
         return pl.repeat(None, problems.height, dtype=pl.String, eager=True)
 
     def provenance(self) -> dict[str, Any]:

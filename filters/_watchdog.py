@@ -54,10 +54,14 @@ def files_in(pid: int, *folders: str) -> int:
     count = 0
     for folder in folders:
         with suppress(OSError):
-            inside = Path(f"/proc/{pid}/root{folder}")
-            if inside.stat().st_dev != Path(folder).stat().st_dev:  # the same before the sandbox has its own root
-                system = os.statvfs(inside)
-                count += system.f_files - system.f_ffree
+            # Opened once: while a sandbox gets its own root, the same path leads to the host a moment later.
+            inside = os.open(f"/proc/{pid}/root{folder}", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(inside).st_dev != Path(folder).stat().st_dev:
+                    system = os.fstatvfs(inside)
+                    count += system.f_files - system.f_ffree
+            finally:
+                os.close(inside)
     return count
 
 

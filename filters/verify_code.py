@@ -154,6 +154,7 @@ def _fault_of_tests(text: str | None) -> str | None:
         return MISSING_INPUT
     try:
         language = parse_tests(text).language
-    except ValueError:
-        return "unusable_tests"
-    return "no_compiler" if LANGUAGES[language].absent() else None
+    except ValueError as error:
+        return f"unusable_tests: {error}"
+    absent = LANGUAGES[language].absent()
+    return f"no_compiler: no {absent} for {language}" if absent else None

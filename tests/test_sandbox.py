@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -267,3 +268,11 @@ def test_the_sandbox_needs_nothing_but_the_standard_library():
         modules = {getattr(node, "module", None) or node.names[0].name for node in nodes}
         foreign = {module for module in modules if module.split(".")[0] not in sys.stdlib_module_names}
         assert foreign <= {f"filters._{other}" for other in STDLIB_ONLY}
+
+
+def test_files_of_the_host_are_never_counted_while_a_sandbox_gets_its_own_root(monkeypatch):
+    """Looked at 500 times a second, each of these passes through the moment in which its root is the host's."""
+    monkeypatch.setattr("filters._watchdog.TICK_S", 0.002)
+    with ThreadPoolExecutor(2) as threads:
+        ended = list(threads.map(lambda _: run(["/bin/true"], files={}, stdin=b"", limits=Limits()), range(150)))
+    assert {end.stopped for end in ended} == {None}

@@ -298,8 +298,8 @@ def test_unusable_tests_are_told_before_sampling(tests):
 
 def test_problems_without_tests_are_told():
     f = load("verify_code")
-    assert f.unverifiable(pl.DataFrame({"tests": [None, json.dumps(ADD_CALLS)]})).to_list() == ["no tests", None]
-    assert f.unverifiable(pl.DataFrame({"problem": ["a", "b"]})).to_list() == ["no tests"] * 2
+    assert f.unverifiable(pl.DataFrame({"tests": [None, json.dumps(ADD_CALLS)]})).to_list() == ["missing_input", None]
+    assert f.unverifiable(pl.DataFrame({"problem": ["a", "b"]})).to_list() == ["missing_input"] * 2
 
 
 def test_same_rows_run_once(sandbox, monkeypatch):
