@@ -1,9 +1,13 @@
 """Model text as columns: the text that filters look at, its tokens, and n-grams of tokens. The one home of each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import polars as pl
+
+if TYPE_CHECKING:
+    from filters._tokens import Codes, Hashes, Places
 
 
 def text(column: str) -> pl.Expr:
@@ -16,6 +20,115 @@ def whole_text() -> pl.Expr:
     return pl.concat_str(text("reasoning"), text("response"), separator="\n", ignore_nulls=True)
 
 
+BATCH_BYTES = 16 << 20
+"""Text looked at at a time: what is derived from it takes many times its memory."""
+WORK_BYTES = 1 << 20
+"""Text that one thread works on at a time, small enough for its arrays to stay in the processor's cache."""
+NUMBA_FROM_BYTES = 64 << 20
+"""Numba takes a second to start: it is used when this much text has been seen."""
+numba: Literal["auto", "never", "always"] = "auto"
+"""Whether the compiled loops are used, where Numba is installed. The results are the same."""
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+Hashed = tuple["Hashes", "Places"]
+
+
+def batches(texts: pl.Series, size: int = BATCH_BYTES) -> Iterator[pl.Series]:
+    """The texts in order, in slices of about ``size`` bytes."""
+    return _slices(texts, texts.cast(pl.String).str.len_bytes(), size)
+
+
+def words(texts: pl.Series) -> pl.Series:
+    """The hashed tokens of each text, List(UInt64); of a null, none.
+
+    The hash of a sign has its highest bit set, that of a word or a number has not. `_tokens` says what a token is.
+    """
+    loops = array_loops(int(texts.cast(pl.String).str.len_bytes().sum()))
+    return _listed(in_parallel(lambda part: loops.hashed(*_laid_out(part)), batches(texts, WORK_BYTES)))
+
+
+def ngrams(words: pl.Series, n: int) -> pl.Series:
+    """Hashes of the n-grams of `words`, in order, List(UInt64); a text of fewer than n tokens has none."""
+    loops = array_loops()
+    return _listed(in_parallel(lambda part: loops.windows(*flat(part), n), batches_of_words(words)))
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where the tokens of one text begin and end, in characters."""
+    from filters._tokens import tokens
+
+    found = tokens(*_laid_out(pl.Series([text])))
+    return list(zip(found.begin.tolist(), (found.begin + found.length).tolist(), strict=True))
+
+
+def flat(lists: pl.Series) -> Hashed:
+    """The elements of all lists, and the place of the first one of each (with their number at the end)."""
+    import numpy as np
+
+    lengths = lists.list.len().fill_null(0)
+    starts = np.zeros(len(lists) + 1, np.int64)
+    np.cumsum(lengths.to_numpy(), out=starts[1:])
+    return lists.filter(lengths > 0).explode().to_numpy(), starts
+
+
+def batches_of_words(words: pl.Series) -> Iterator[pl.Series]:
+    """Lists in order, in slices that one thread works on at a time."""
+    return _slices(words, words.list.len(), WORK_BYTES // 4)
+
+
+def in_parallel(work: Callable[[Work], Result], parts: Iterable[Work]) -> list[Result]:
+    """The results in order, by as many threads as Polars has: the loops over arrays do not hold Python's lock."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(pl.thread_pool_size()) as threads:
+        return list(threads.map(work, parts))
+
+
+def _slices(values: pl.Series, sizes: pl.Series, size: int) -> Iterator[pl.Series]:
+    batch = sizes.fill_null(0).cast(pl.UInt64).cum_sum() // size
+    starts = [0, *(batch.diff().fill_null(0) > 0).arg_true(), len(values)]
+    for start, end in pairwise(starts):
+        if end > start:
+            yield values[start:end]
+
+
+def _laid_out(texts: pl.Series) -> tuple["Codes", "Places"]:
+    """Code points of all texts, and the place of the first one of each."""
+    import numpy as np
+
+    texts = texts.cast(pl.String).fill_null("")
+    starts = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(texts.str.len_chars().to_numpy(), out=starts[1:])
+    return np.frombuffer("".join(texts.to_list()).encode("utf-32-le"), np.uint32), starts
+
+
+def _listed(parts: list[Hashed]) -> pl.Series:
+    lists = []
+    for hashes, starts in parts:
+        elements = pl.Series(hashes, dtype=pl.UInt64)
+        lists += [elements[start:end] for start, end in pairwise(starts.tolist())]
+    return pl.Series(lists, dtype=pl.List(pl.UInt64))
+
+
+def array_loops(more_bytes: int = 0) -> Any:
+    """`_kernels` where Numba is installed, can cache what it compiles and is worth its start, else `_tokens`."""
+    global _seen_bytes
+    from filters import _tokens
+
+    _seen_bytes += more_bytes
+    if numba == "never" or (numba == "auto" and _seen_bytes < NUMBA_FROM_BYTES):
+        return _tokens
+    try:
+        from filters import _kernels
+    except (ImportError, RuntimeError):  # RuntimeError: no folder for the cache can be written
+        return _tokens
+    return _kernels
+
+
+_seen_bytes = 0
+
+
 TOKEN = r"\p{Han}|\p{Hiragana}|\p{Katakana}|\p{Thai}|\p{N}|[\p{L}\p{M}]{1,12}|[^\p{L}\p{M}\p{N}\s]|\s{8}"
 """One token: an unspaced character, a digit, up to 12 letters, a sign, or eight white spaces.
 
@@ -23,30 +136,11 @@ Digits and long words are cut so that ``181818…`` and ``aaaa…`` are runs of 
 """
 
 
-BATCH_BYTES = 16 << 20
-"""Text tokenised at a time: tokens take about ten times the memory of their text."""
-
-
-def batches(texts: pl.Series) -> Iterator[pl.Series]:
-    """The texts in order, in slices of about `BATCH_BYTES`."""
-    batch = texts.cast(pl.String).str.len_bytes().fill_null(0).cum_sum() // BATCH_BYTES
-    starts = [0, *(batch.diff().fill_null(0) > 0).arg_true(), len(texts)]
-    for start, end in pairwise(starts):
-        if end > start:
-            yield texts[start:end]
-
-
 def tokens(texts: pl.Series, token: str = TOKEN) -> pl.DataFrame:
     """Hashes of the lower-cased tokens of each text, in order: columns row (index of the text) and word (UInt64)."""
     rows = pl.DataFrame({"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True), "text": texts.cast(pl.String)})
     words = rows.select("row", pl.col("text").str.to_lowercase().str.extract_all(token).alias("word"))
     return words.explode("word").drop_nulls().with_columns(pl.col("word").hash())
-
-
-def words(texts: pl.Series) -> pl.Series:
-    """The hashed tokens of each text, List(UInt64)."""
-    hashed = pl.DataFrame({"word": texts.cast(pl.String).str.to_lowercase().str.extract_all(TOKEN)})
-    return hashed.select(pl.col("word").list.eval(pl.element().hash())).to_series()
 
 
 def grams(words: pl.DataFrame, n: int) -> pl.DataFrame:

@@ -4,14 +4,17 @@ Both measures look at exact repeats of tokens. A list of cases with other number
 a paraphrase of the same thought is not found.
 """
 
+import math
 from collections.abc import Iterable
-from typing import Annotated
+from itertools import chain
+from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 import polars as pl
 from pydantic import Field, PositiveInt
 
 from filters import Filter, Verdict, reject
-from filters._text import TOKEN, batches, grams, tokens, whole_text
+from filters._text import array_loops, batches_of_words, flat, in_parallel, ngrams, spans, whole_text, words
 
 WINDOW_TOKENS = 20
 """Window for the repeated share: long enough that formulas and step-by-step phrases seldom recur by chance."""
@@ -41,11 +44,12 @@ class Repetition(Filter):
 
     reads = ("reasoning", "response")
     nullable = ("reasoning",)
+    features = ("words",)
     examples = (
         ({"reasoning": "Ones: 9 times 6 is 54, write 4 carry 5.", "response": r"\boxed{354}"}, "keep"),
         ({"reasoning": None, "response": r"It is \boxed{354}."}, "keep"),
         ({"reasoning": "No. " + "Wait, let me check this again. " * 12, "response": r"So \boxed{4}."}, "loop"),
-        ({"reasoning": "x = 0." + "18" * 60, "response": r"\boxed{4}"}, "loop"),
+        ({"reasoning": "x = 0." + "18" * 150, "response": r"\boxed{4}"}, "loop"),
         (
             {
                 "reasoning": " ".join(
@@ -61,75 +65,83 @@ class Repetition(Filter):
     )
 
     def judge_batch(self, rows: pl.DataFrame) -> Iterable[Verdict]:
-        """Count recurring windows of all texts at once, then follow loops in the few texts that have any."""
-        for texts in batches(rows.select(whole_text()).to_series()):
-            yield from self._judge_texts(texts)
-
-    def _judge_texts(self, texts: pl.Series) -> list[Verdict]:
-        words = tokens(texts)
-        counts = _recurring(grams(words, WINDOW_TOKENS))
-        share = _per_text(counts, "share", len(texts))
-        long_enough = _per_text(counts, "recurring", len(texts)) >= FEWEST_RECURRING
-        loops = self._loops(grams(words, LOOP_WINDOW_TOKENS), texts)
-        verdicts = []
-        for row, text in enumerate(texts):
-            if row in loops:
-                verdicts.append(reject("loop", share[row], loops[row]))
-            elif share[row] > self.max_repeated_share and long_enough[row]:
-                verdicts.append(reject("repeated_text", share[row], _most_repeated(text)))
+        """Count recurring windows of all texts, then follow the loops of the few that may have one."""
+        repeats = chain.from_iterable(in_parallel(self._repeats, batches_of_words(rows["words"])))
+        texts = rows.select(whole_text()).to_series()
+        for text, (recurring, share, loop) in zip(texts, repeats, strict=True):
+            if loop:
+                yield reject("loop", share, f"{loop.repeats} x {_excerpt(text, loop.begin, loop.period)}")
+            elif share > self.max_repeated_share and recurring >= FEWEST_RECURRING:
+                yield reject("repeated_text", share, _most_repeated(text))
             else:
-                verdicts.append(Verdict("keep", None, share[row]))
-        return verdicts
+                yield Verdict("keep", None, share)
 
-    def _loops(self, windows: pl.DataFrame, texts: pl.Series) -> dict[int, str]:
-        """The longest loop of each text that has one, as "times x unit".
+    def _repeats(self, words: pl.Series) -> list[tuple[int, float, "_Loop | None"]]:
+        """Of each text: its recurring windows, their share, and its longest loop."""
+        recurring, shares = repeated_shares(words, WINDOW_TOKENS)
+        loops: list[_Loop | None] = [None] * len(words)
+        again, grams, firsts = _recurring(words, LOOP_WINDOW_TOKENS)
+        for text in self._suspects(again, firsts):
+            loops[text] = self._longest_loop(grams[firsts[text] : firsts[text + 1]])
+        return list(zip(recurring, shares, loops, strict=True))
+
+    def _suspects(self, again: Any, firsts: Any) -> list[int]:
+        """Texts with as many recurring windows in a row as a loop has: all but those of the first time round."""
+        fewest = max(1, math.ceil(self.loop_tokens * (1 - 1 / self.loop_repeats)) - LOOP_WINDOW_TOKENS + 1)
+        before = np.concatenate([[0], again.cumsum()])
+        # The first window of a text never recurs, so that no run goes on from one text to the next.
+        begins = np.flatnonzero(before[fewest:] - before[:-fewest] == fewest)
+        return sorted(set((firsts.searchsorted(begins, side="right") - 1).tolist()))
+
+    def _longest_loop(self, grams: Any) -> "_Loop | None":
+        """The loop that covers most of the text, given the hashes of its windows.
 
         In a loop of period p, each window was last seen exactly p tokens ago, over an unbroken run of places.
         """
-        # Of a loop's tokens, all but the first time round recur; texts with fewer recurring windows hold none.
-        fewest = self.loop_tokens * (1 - 1 / self.loop_repeats) - LOOP_WINDOW_TOKENS
-        suspects = _recurring(windows).filter(pl.col("recurring") >= fewest)
-        seen = windows.join(suspects, on="row", how="semi").with_columns(pl.col("place").cast(pl.Int64))
-        same = pl.struct("row", "gram") == pl.struct("row", "gram").shift(1)
         runs = (
-            seen.sort("row", "gram", "place")
-            .with_columns(period=pl.when(same).then(pl.col("place").diff()))
-            .filter(pl.col("period").is_not_null())
-            .sort("row", "period", "place")
+            pl.DataFrame({"place": np.arange(len(grams)), "gram": grams})
+            .select("place", period=pl.col("place").diff().over("gram"))
+            .drop_nulls()
+            .sort("period", "place")
             .with_columns(run=pl.col("place") - pl.int_range(pl.len()))
-            .group_by("row", "period", "run")
+            .group_by("period", "run")
             .agg(begin=pl.col("place").min() - pl.col("period").first(), end=pl.col("place").max() + LOOP_WINDOW_TOKENS)
             .with_columns(covered=pl.col("end") - pl.col("begin"))
             .with_columns(repeats=pl.col("covered") // pl.col("period"))
             .filter((pl.col("repeats") >= self.loop_repeats) & (pl.col("covered") >= self.loop_tokens))
-            .sort("row", "covered", "begin", descending=[False, True, False])
-            .unique("row", keep="first", maintain_order=True)
+            .sort("covered", "begin", descending=[True, False])
+            .select("begin", "period", "repeats")
         )
-        return {
-            loop["row"]: f"{loop['repeats']} x {_excerpt(texts[loop['row']], loop['begin'], loop['period'])}"
-            for loop in runs.iter_rows(named=True)
-        }
+        return _Loop(*runs.row(0)) if runs.height else None
 
 
-def _recurring(windows: pl.DataFrame) -> pl.DataFrame:
-    """Columns row, recurring (windows that occurred before in the same text) and their share."""
-    counts = windows.group_by("row").agg(windows=pl.len(), recurring=pl.len() - pl.col("gram").n_unique())
-    return counts.select("row", "recurring", share=pl.col("recurring") / pl.col("windows"))
+class _Loop(NamedTuple):
+    begin: int
+    period: int
+    repeats: int
 
 
-def _per_text(counts: pl.DataFrame, column: str, texts: int) -> pl.Series:
-    rows = pl.DataFrame({"row": pl.int_range(texts, dtype=pl.UInt32, eager=True)})
-    return rows.join(counts, on="row", how="left", maintain_order="left")[column].fill_null(0)
+def repeated_shares(words: pl.Series, n: int) -> tuple[list[int], list[float]]:
+    """Of each text: how many of its windows of n tokens occurred before in it, and their share of all windows."""
+    again, _, firsts = _recurring(words, n)
+    before = np.concatenate([[0], again.cumsum()])
+    recurring = before[firsts[1:]] - before[firsts[:-1]]
+    return recurring.tolist(), (recurring / np.diff(firsts).clip(1)).tolist()
+
+
+def _recurring(words: pl.Series, n: int) -> tuple[Any, Any, Any]:
+    """Which windows of n tokens occurred before in their text, their hashes, and the place of each text's first."""
+    grams, firsts = array_loops().windows(*flat(words), n)
+    return array_loops().recurring(grams, firsts), grams, firsts
 
 
 def _most_repeated(text: str) -> str:
-    windows = grams(tokens(pl.Series([text])), WINDOW_TOKENS)
-    counts = (
-        windows.group_by("gram").agg(pl.len(), pl.col("place").min()).sort("len", "place", descending=[True, False])
-    )
-    return f"{counts['len'][0]} x {_excerpt(text, counts['place'][0], WINDOW_TOKENS)}"
+    grams = ngrams(words(pl.Series([text])), WINDOW_TOKENS).explode()
+    counts = pl.DataFrame({"gram": grams}).with_row_index("place").group_by("gram").agg(pl.len(), pl.col("place").min())
+    often, place = counts.sort("len", "place", descending=[True, False]).select("len", "place").row(0)
+    return f"{often} x {_excerpt(text, place, WINDOW_TOKENS)}"
 
 
 def _excerpt(text: str, begin: int, length: int) -> str:
-    words = pl.Series([text]).str.extract_all(TOKEN).list.slice(begin, min(length, 60))
-    return " ".join(words[0])
+    places = spans(text)
+    return text[places[begin][0] : places[begin + min(length, 60) - 1][1]]

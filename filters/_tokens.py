@@ -1,0 +1,201 @@
+"""Texts as arrays of hashed tokens, and n-grams of them, in whole-array steps of NumPy.
+
+What a token is stands here alone; `_kernels` compiles the same loops, and the tests hold both to the slow obvious
+version. Hashes depend on neither machine nor library, so that sketches of different runs can be compared.
+"""
+
+import unicodedata
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.uint32]
+Hashes = NDArray[np.uint64]
+Places = NDArray[np.int64]
+
+SPACE, LETTER, DIGIT, ALONE, SIGN = range(5)
+CUT = np.array([8, 12, 3, 1, 1], np.int64)
+"""Characters of one token by kind; a longer run is cut.
+
+So ``181818…``, ``aaaa…`` and a page of white space are runs of equal tokens and not one odd word, while most words and
+numbers stay whole. Fewer than eight white spaces are no token.
+"""
+SIGN_BIT = np.uint64(1 << 63)
+"""Set in the hashes of signs and white space, clear in those of words, numbers and unspaced characters."""
+_SIGN_BITS = np.array([SIGN_BIT if kind in (SPACE, SIGN) else 0 for kind in range(5)], np.uint64)
+
+FACTOR = np.uint64(0x9E3779B97F4A7C15)
+"""Of the polynomial hashes over wrapping 64-bit integers; odd, so that it has an inverse."""
+INVERSE = np.uint64(pow(int(FACTOR), -1, 1 << 64))
+USUAL = 1 << 21
+"""Characters in a batch, seldom exceeded: the powers of so many places are kept."""
+_UNSPACED = [
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x2E80, 0x31FF),  # CJK radicals, kana, bopomofo
+    (0x3400, 0x9FFF),  # Han
+    (0xF900, 0xFAFF),
+    (0xFF66, 0xFF9F),  # half-width kana
+    (0x20000, 0x3FFFF),
+]
+
+
+class Tables(NamedTuple):
+    """Kind and lower case of each code point."""
+
+    kind: NDArray[np.uint8]
+    lower: NDArray[np.uint64]
+
+
+@lru_cache(maxsize=1)
+def tables() -> Tables:
+    """Made once, in about 50 ms. Characters beyond the third plane are signs."""
+    kind = np.full(0x110000, SIGN, np.uint8)
+    lower = np.arange(0x110000, dtype=np.uint64)
+    kinds = {"L": LETTER, "M": LETTER, "N": DIGIT, "Z": SPACE}
+    for code in range(0x20000):
+        character = chr(code)
+        kind[code] = SPACE if character.isspace() else kinds.get(unicodedata.category(character)[0], SIGN)
+        lowered = character.lower()
+        lower[code] = ord(lowered) if len(lowered) == 1 else code
+    kind[0x20000:0x40000] = LETTER
+    for first, last in _UNSPACED:
+        block = kind[first : last + 1]
+        block[block == LETTER] = ALONE
+    return Tables(kind, lower)
+
+
+def powers(size: int) -> tuple[Hashes, Hashes]:
+    """Powers of `FACTOR` and of its inverse."""
+    up, down = _usual_powers() if size <= USUAL else _powers(size)
+    return up[:size], down[:size]
+
+
+@lru_cache(maxsize=1)
+def _usual_powers() -> tuple[Hashes, Hashes]:
+    return _powers(USUAL)
+
+
+def _powers(size: int) -> tuple[Hashes, Hashes]:
+    both = np.ones((2, size), np.uint64)
+    both[0, 1:], both[1, 1:] = FACTOR, INVERSE
+    return np.cumprod(both[0]), np.cumprod(both[1])
+
+
+class Tokens(NamedTuple):
+    """Tokens of texts laid end to end: place and length in characters, and kind."""
+
+    begin: Places
+    length: Places
+    kind: NDArray[np.uint8]
+
+
+def tokens(codes: Codes, starts: Places) -> Tokens:
+    """The tokens of texts, given their code points and the place of the first of each text (and the end)."""
+    kind = _looked_up(tables().kind, codes)
+    first = np.empty(len(codes), np.bool_)
+    first[:1] = True
+    np.not_equal(kind[1:], kind[:-1], out=first[1:])
+    first |= kind >= ALONE
+    first[starts[:-1][starts[:-1] < len(codes)]] = True
+    _cut(first, kind)
+    begin = np.flatnonzero(first)
+    length = np.diff(begin, append=len(codes))
+    is_token = np.flatnonzero((kind[begin] != SPACE) | (length == CUT[SPACE]))
+    return Tokens(begin[is_token], length[is_token], kind[begin[is_token]])
+
+
+def hashed(codes: Codes, starts: Places) -> tuple[Hashes, Places]:
+    """The hashed tokens of texts laid end to end, in order.
+
+    Args:
+        codes: Code points of all texts.
+        starts: Place of the first character of each text, and at the end the number of characters.
+
+    Returns:
+        The hashes, and for each text the place of its first token (with their number at the end, as in ``starts``).
+    """
+    begin, length, kind = tokens(codes, starts)
+    up, down = powers(len(codes))
+    prefix = np.zeros(len(codes) + 1, np.uint64)
+    np.cumsum(_looked_up(tables().lower, codes) * up, out=prefix[1:])
+    hashes = mixed((prefix[begin + length] - prefix[begin]) * down[begin])
+    hashes &= ~SIGN_BIT
+    hashes |= _SIGN_BITS[kind]
+    return hashes, np.searchsorted(begin, starts)
+
+
+def _looked_up(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
+    """``table[codes]``, several times faster where few codes are above 255 (the tables do not leave those below)."""
+    high = np.flatnonzero(codes > 0xFF)
+    low = codes.astype(np.uint8).tobytes().translate(table[:256].astype(np.uint8).tobytes())
+    values = np.frombuffer(low, np.uint8).astype(table.dtype)
+    values[high] = table[codes[high]]
+    return values
+
+
+def _cut(first: NDArray[np.bool_], kind: NDArray[np.uint8]) -> None:
+    """Mark where runs that are longer than a token go on as another one."""
+    begin = np.flatnonzero(first)
+    length = np.diff(begin, append=len(kind))
+    long = np.flatnonzero(length > CUT[DIGIT])  # the shortest cut of a run
+    long = long[length[long] > CUT[kind[begin[long]]]]
+    cut = CUT[kind[begin[long]]]
+    more = (length[long] - 1) // cut
+    piece = np.arange(more.sum()) - np.repeat(np.cumsum(more) - more, more)
+    first[np.repeat(begin[long], more) + (piece + 1) * np.repeat(cut, more)] = True
+
+
+def mixed(hashes: Hashes) -> Hashes:
+    """Every bit of the result depends on every bit of the hash (the finaliser of MurmurHash3)."""
+    hashes = (hashes ^ (hashes >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    hashes = (hashes ^ (hashes >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+    return hashes ^ (hashes >> np.uint64(33))
+
+
+def windows(words: Hashes, starts: Places, n: int) -> tuple[Hashes, Places]:
+    """Hashes of all n-grams of each text, in order; a text of fewer than n tokens has none. Returns as `hashed`."""
+    counts = np.maximum(np.diff(starts) - (n - 1), 0)
+    grams = np.concatenate([[0], np.cumsum(counts)])
+    if not grams[-1]:
+        return np.zeros(0, np.uint64), grams
+    up, down = powers(len(words))
+    prefix = np.zeros(len(words) + 1, np.uint64)
+    np.cumsum(words * up, out=prefix[1:])
+    every = (prefix[n:] - prefix[:-n]) * down[: len(words) - n + 1]
+    if len(every) == grams[-1]:
+        return every, grams
+    inside = np.ones(len(words), np.bool_)
+    short = np.minimum(np.diff(starts), n - 1)
+    last = np.repeat(starts[1:] - short, short) + np.arange(short.sum()) - np.repeat(np.cumsum(short) - short, short)
+    inside[last] = False
+    return every[inside[: len(every)]], grams
+
+
+def recurring(grams: Hashes, starts: Places) -> NDArray[np.bool_]:
+    """Which n-grams occurred before in the same text."""
+    keys = grams + np.repeat(np.arange(len(starts) - 1, dtype=np.uint64) * INVERSE, np.diff(starts))
+    ordered = np.sort(keys)
+    often = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    places = found(keys, often)
+    again = np.zeros(len(keys), np.bool_)
+    again[places] = True
+    again[places[np.unique(keys[places], return_index=True)[1]]] = False
+    return again
+
+
+def found(hashes: Hashes, wanted: Hashes) -> Places:
+    """Places of the hashes that are among the ``wanted``, which are sorted."""
+    if not len(wanted):
+        return np.zeros(0, np.int64)
+    # Few are: a table of low bits sorts out nearly all others.
+    bits = np.uint64((1 << max(16, len(wanted).bit_length() + 4)) - 1)
+    maybe = np.zeros(int(bits) + 1, np.bool_)
+    maybe[wanted & bits] = True
+    places: Places = np.flatnonzero(maybe[hashes & bits])
+    nearest = np.minimum(np.searchsorted(wanted, hashes[places]), len(wanted) - 1)
+    places = places[wanted[nearest] == hashes[places]]
+    return places
