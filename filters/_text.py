@@ -108,7 +108,8 @@ def _listed(parts: list[Hashed]) -> pl.Series:
     for hashes, starts in parts:
         elements = pl.Series(hashes, dtype=pl.UInt64)
         lists += [elements[start:end] for start, end in pairwise(starts.tolist())]
-    return pl.Series(lists, dtype=pl.List(pl.UInt64))
+    # With a dtype, Polars would convert every element anew.
+    return pl.Series(lists) if lists else pl.Series([], dtype=pl.List(pl.UInt64))
 
 
 def array_loops(more_bytes: int = 0) -> Any:

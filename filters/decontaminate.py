@@ -10,12 +10,13 @@ import polars as pl
 from pydantic import Field
 
 from filters import Filter, FilterError, RowsAt
+from filters._benchmarks import Item, digest, read_items
 from filters._filter import digested
 from filters._text import text, words
 from filters._verdict import EVIDENCE_CHARS, VERDICT
 
 if TYPE_CHECKING:
-    from filters._benchmarks import Index
+    from filters._contamination import Index
 
 _ITEM = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May."
 
@@ -111,23 +112,26 @@ class Decontaminate(Filter):
 
     def check_ready(self) -> None:
         """Benchmarks are named, and their files can be read."""
-        self._index()
+        self._items()
 
     def provenance(self) -> dict[str, Any]:
         """With the digest of what the benchmark files hold."""
         facts = super().provenance()
         del facts["digest"]
-        return digested(facts | {"benchmarks": self._index().digest})
+        return digested(facts | {"benchmarks": digest(self._items())})
 
-    def _index(self) -> "Index":
-        from filters._benchmarks import index
-
+    def _items(self) -> tuple[Item, ...]:
         if not (self.benchmarks or self.texts):
             raise FilterError(
                 "decontaminate knows no benchmark: name files of the benchmarks that the report will use, as in "
                 "decontaminate: {benchmarks: [benchmarks/aime24.jsonl]}."
             )
-        return index(self.benchmarks, self.texts, self.ngram_words)
+        return tuple(read_items(self.benchmarks, self.texts))
+
+    def _index(self) -> "Index":
+        from filters._contamination import index
+
+        return index(self._items(), self.ngram_words)
 
 
 def _hits(sketches: pl.DataFrame, where: str) -> pl.DataFrame:

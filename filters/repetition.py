@@ -4,17 +4,18 @@ Both measures look at exact repeats of tokens. A list of cases with other number
 a paraphrase of the same thought is not found.
 """
 
-import math
 from collections.abc import Iterable
 from itertools import chain
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import polars as pl
 from pydantic import Field, PositiveInt
 
 from filters import Filter, Verdict, reject
-from filters._text import array_loops, batches_of_words, flat, in_parallel, ngrams, spans, whole_text, words
+from filters._text import batches_of_words, in_parallel, ngrams, spans, whole_text, words
+
+if TYPE_CHECKING:
+    from filters._repeats import Repeats
 
 WINDOW_TOKENS = 20
 """Window for the repeated share: long enough that formulas and step-by-step phrases seldom recur by chance."""
@@ -66,73 +67,20 @@ class Repetition(Filter):
 
     def judge_batch(self, rows: pl.DataFrame) -> Iterable[Verdict]:
         """Count recurring windows of all texts, then follow the loops of the few that may have one."""
-        repeats = chain.from_iterable(in_parallel(self._repeats, batches_of_words(rows["words"])))
+        from filters._repeats import repeats
+
+        def measured(words: pl.Series) -> list["Repeats"]:
+            return repeats(words, WINDOW_TOKENS, LOOP_WINDOW_TOKENS, self.loop_repeats, self.loop_tokens)
+
+        parts = in_parallel(measured, batches_of_words(rows["words"]))
         texts = rows.select(whole_text()).to_series()
-        for text, (recurring, share, loop) in zip(texts, repeats, strict=True):
+        for row, (recurring, share, loop) in enumerate(chain.from_iterable(parts)):
             if loop:
-                yield reject("loop", share, f"{loop.repeats} x {_excerpt(text, loop.begin, loop.period)}")
+                yield reject("loop", share, f"{loop.repeats} x {_excerpt(texts[row], loop.begin, loop.period)}")
             elif share > self.max_repeated_share and recurring >= FEWEST_RECURRING:
-                yield reject("repeated_text", share, _most_repeated(text))
+                yield reject("repeated_text", share, _most_repeated(texts[row]))
             else:
                 yield Verdict("keep", None, share)
-
-    def _repeats(self, words: pl.Series) -> list[tuple[int, float, "_Loop | None"]]:
-        """Of each text: its recurring windows, their share, and its longest loop."""
-        recurring, shares = repeated_shares(words, WINDOW_TOKENS)
-        loops: list[_Loop | None] = [None] * len(words)
-        again, grams, firsts = _recurring(words, LOOP_WINDOW_TOKENS)
-        for text in self._suspects(again, firsts):
-            loops[text] = self._longest_loop(grams[firsts[text] : firsts[text + 1]])
-        return list(zip(recurring, shares, loops, strict=True))
-
-    def _suspects(self, again: Any, firsts: Any) -> list[int]:
-        """Texts with as many recurring windows in a row as a loop has: all but those of the first time round."""
-        fewest = max(1, math.ceil(self.loop_tokens * (1 - 1 / self.loop_repeats)) - LOOP_WINDOW_TOKENS + 1)
-        before = np.concatenate([[0], again.cumsum()])
-        # The first window of a text never recurs, so that no run goes on from one text to the next.
-        begins = np.flatnonzero(before[fewest:] - before[:-fewest] == fewest)
-        return sorted(set((firsts.searchsorted(begins, side="right") - 1).tolist()))
-
-    def _longest_loop(self, grams: Any) -> "_Loop | None":
-        """The loop that covers most of the text, given the hashes of its windows.
-
-        In a loop of period p, each window was last seen exactly p tokens ago, over an unbroken run of places.
-        """
-        runs = (
-            pl.DataFrame({"place": np.arange(len(grams)), "gram": grams})
-            .select("place", period=pl.col("place").diff().over("gram"))
-            .drop_nulls()
-            .sort("period", "place")
-            .with_columns(run=pl.col("place") - pl.int_range(pl.len()))
-            .group_by("period", "run")
-            .agg(begin=pl.col("place").min() - pl.col("period").first(), end=pl.col("place").max() + LOOP_WINDOW_TOKENS)
-            .with_columns(covered=pl.col("end") - pl.col("begin"))
-            .with_columns(repeats=pl.col("covered") // pl.col("period"))
-            .filter((pl.col("repeats") >= self.loop_repeats) & (pl.col("covered") >= self.loop_tokens))
-            .sort("covered", "begin", descending=[True, False])
-            .select("begin", "period", "repeats")
-        )
-        return _Loop(*runs.row(0)) if runs.height else None
-
-
-class _Loop(NamedTuple):
-    begin: int
-    period: int
-    repeats: int
-
-
-def repeated_shares(words: pl.Series, n: int) -> tuple[list[int], list[float]]:
-    """Of each text: how many of its windows of n tokens occurred before in it, and their share of all windows."""
-    again, _, firsts = _recurring(words, n)
-    before = np.concatenate([[0], again.cumsum()])
-    recurring = before[firsts[1:]] - before[firsts[:-1]]
-    return recurring.tolist(), (recurring / np.diff(firsts).clip(1)).tolist()
-
-
-def _recurring(words: pl.Series, n: int) -> tuple[Any, Any, Any]:
-    """Which windows of n tokens occurred before in their text, their hashes, and the place of each text's first."""
-    grams, firsts = array_loops().windows(*flat(words), n)
-    return array_loops().recurring(grams, firsts), grams, firsts
 
 
 def _most_repeated(text: str) -> str:

@@ -3,6 +3,8 @@
 import polars as pl
 import pytest
 from bench.corpus import benchmarks, frames
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from filters import Chain, FilterError
 from filters.decontaminate import Decontaminate
@@ -11,7 +13,11 @@ ITEM = (
     "A rectangular garden is surrounded by a path whose width is one third of the garden's width. The area of the path "
     "equals $\\dfrac{7}{9}$ of the garden's area, and its perimeter is 84 metres. How long is the garden?"
 )
-BOILERPLATE = "The answer can be written in the form m over n, where m and n are relatively prime positive integers. Find m plus n."
+PROTON = "What is a proton made of, and how long does it live on average?"
+BOILERPLATE = (
+    "The answer can be written in the form m over n, where m and n are relatively prime positive integers. "
+    "Find m plus n."
+)
 
 
 def judge(problems, traces=None, **parameters):
@@ -27,7 +33,7 @@ def judge(problems, traces=None, **parameters):
         ITEM.replace(" ", "\n\n"),
         ITEM.replace("$", "").replace(",", "").replace(".", ""),
         ITEM.replace(r"\dfrac{7}{9}", r"\left( \frac {7} {9} \right)"),
-        f"Solve the following problem. {ITEM} Please reason step by step, and put your final answer within \\boxed{{}}.",
+        f"Solve this problem. {ITEM} Please reason step by step, and put your final answer within a box.",
         ITEM.replace("84", "90"),
         ITEM[: len(ITEM) * 2 // 3],
     ],
@@ -35,7 +41,7 @@ def judge(problems, traces=None, **parameters):
 def test_items_are_found_whatever_their_looks(problem):
     (verdict,) = judge([problem], texts=(ITEM,))
     assert verdict["reason"] == "contaminated_problem"
-    assert verdict["evidence"].startswith("text:0: A rectangular garden" if problem != ITEM[:9] else "")
+    assert verdict["evidence"].startswith("text:0: A rectangular garden")
 
 
 def test_a_trace_may_quote_a_phrase_but_not_the_item():
@@ -78,17 +84,12 @@ def test_boilerplate_among_items():
 def test_benchmarks_from_files_name_their_items_and_change_the_digest(tmp_path):
     jsonl, parquet = tmp_path / "aime.jsonl", tmp_path / "gpqa.parquet"
     pl.DataFrame({"id": [1, 2], "question": ["Add one and two.", ITEM]}).write_ndjson(jsonl)
-    pl.DataFrame({"Question": ["What is a proton made of, and how long does it live on average?"]}).write_parquet(
-        parquet
-    )
+    pl.DataFrame({"Question": [PROTON]}).write_parquet(parquet)
     paths = (str(jsonl), str(parquet))
     assert judge([ITEM], benchmarks=paths)[0]["evidence"].startswith("aime:1: A rectangular")
-    assert judge(["What is a proton made of, and how long does it live on average?"], benchmarks=paths)[0]["score"] == 1
+    assert judge([PROTON], benchmarks=paths)[0]["score"] == 1
     before = Decontaminate(benchmarks=paths).provenance()["digest"]
     pl.DataFrame({"question": ["Subtract."]}).write_ndjson(jsonl)
-    from filters._benchmarks import index
-
-    index.cache_clear()
     assert Decontaminate(benchmarks=paths).provenance()["digest"] != before
 
 
@@ -107,14 +108,22 @@ def test_planted_items_are_found_and_nothing_else():
     rows = pl.concat(frames(2400))
     decontaminate = Decontaminate(texts=tuple(benchmarks()))
     judged = Chain([decontaminate]).judge(rows)
-    reasons = judged[decontaminate.column()].struct.field("reason")
-    planted = judged["planted"].fill_null("").str.starts_with("contaminated").replace_strict({True: judged["planted"]})
-    assert planted.drop_nulls().n_unique() == 2
-    assert reasons.to_list() == planted.to_list()
+    judged = judged.select("planted", reason=pl.col(decontaminate.column()).struct.field("reason"))
+    planted = judged["planted"].is_in(["contaminated_problem", "contaminated_trace"]).fill_null(False)
+    assert judged.filter(planted)["planted"].n_unique() == 2
+    assert judged.filter(planted).select(pl.col("planted") == pl.col("reason")).to_series().all()
+    assert judged.filter(~planted)["reason"].null_count() == (~planted).sum()
 
 
-def same_flags(n: int) -> None:
-    """At share 0 and without boilerplate, flags are those of open-r1's sets of n-grams on the same tokens."""
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "c"]), max_size=9).map(" ".join), min_size=1, max_size=9))
+@settings(deadline=None)
+def test_flags_are_those_of_open_r1_at_share_zero(texts):
+    """A row is flagged for one n-gram of an item; items of fewer words than that are another matter."""
+    items, traces = [f"{text} a b" for text in texts[::2]], texts[1::2] or ["a"]
+    lookup = {tuple(i.split()[k : k + 2]) for i in items for k in range(len(i.split()) - 1)}
+    expected = [any(pair in lookup for pair in zip(t.split(), t.split()[1:], strict=False)) for t in traces]
+    parameters = {"ngram_words": 2, "trace_share": 0, "boilerplate_documents": None, "texts": tuple(items)}
+    assert [v["reason"] is not None for v in judge([""] * len(traces), traces, **parameters)] == expected
 
 
 def normal(text: str) -> str:

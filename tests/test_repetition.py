@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.repetition import Repetition, repeated_shares
+from filters._repeats import repeated_shares
+from filters.repetition import Repetition
 
 STEP = "Step {0}: multiply by {1}. {2} times {1}. ones: {3} times {1} is {4}, write {5} carry {6}. so {7}.\n"
 

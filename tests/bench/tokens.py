@@ -1,6 +1,7 @@
 """The tokens of our filters as words between blanks, so that a peer's ``text.split()`` sees the same ones."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import polars as pl
 
@@ -15,5 +16,4 @@ def as_words(texts: pl.Series, keep: Callable[..., Hashed] = lambda hashes, star
         names |= {h: text[a:b].lower().replace(" ", "_") for h, (a, b) in zip(hashes, spans(text), strict=True)}
     kept, starts = keep(*flat(hashed))
     tokens = [names[h].strip() or "_" for h in kept.tolist()]
-    ends = starts.tolist()
-    return [" ".join(tokens[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    return [" ".join(tokens[a:b]) for a, b in pairwise(starts.tolist())]
