@@ -31,13 +31,13 @@ def _latex() -> tuple[Hashes, Hashes, Hashes]:
 def normalised(hashes: Hashes, starts: Places) -> tuple[Hashes, Places]:
     """Words and numbers alone, as `filters._text.flat` returns them: no punctuation, no LaTeX that is only looks."""
     noise, other, same = _latex()
-    is_word = hashes < SIGN_BIT
-    is_word[found(hashes, noise)] = False
-    kept = np.flatnonzero(is_word)
-    plain = hashes[kept]
-    renamed = found(plain, other)
+    kept = np.flatnonzero(hashes < SIGN_BIT)
+    plain = hashes.take(kept)
+    looks = found(plain, np.sort(np.concatenate([noise, other])))
+    renamed = looks[found(plain[looks], other)]
     plain[renamed] = same[np.searchsorted(other, plain[renamed])]
-    return plain, np.searchsorted(kept, starts)
+    dropped = looks[found(plain[looks], noise)]
+    return np.delete(plain, dropped), np.searchsorted(np.delete(kept, dropped), starts)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ def whole_text() -> pl.Expr:
 
 BATCH_BYTES = 16 << 20
 """Text looked at at a time: what is derived from it takes many times its memory."""
-WORK_BYTES = 1 << 20
-"""Text that one thread works on at a time, small enough for its arrays to stay in the processor's cache."""
+WORK_BYTES, WORK_WORDS = 1 << 18, 1 << 18
+"""Text, or tokens, that one thread works on at a time: few enough to stay in the processor's cache."""
 NUMBA_FROM_BYTES = 64 << 20
 """Numba takes a second to start: it is used when this much text has been seen."""
 numba: Literal["auto", "never", "always"] = "auto"
@@ -74,7 +74,7 @@ def flat(lists: pl.Series) -> Hashed:
 
 def batches_of_words(words: pl.Series) -> Iterator[pl.Series]:
     """Lists in order, in slices that one thread works on at a time."""
-    return _slices(words, words.list.len(), WORK_BYTES // 4)
+    return _slices(words, words.list.len(), WORK_WORDS)
 
 
 def in_parallel(work: Callable[[Work], Result], parts: Iterable[Work]) -> list[Result]:

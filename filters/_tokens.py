@@ -29,7 +29,7 @@ _SIGN_BITS = np.array([SIGN_BIT if kind in (SPACE, SIGN) else 0 for kind in rang
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """Of the polynomial hashes over wrapping 64-bit integers; odd, so that it has an inverse."""
 INVERSE = np.uint64(pow(int(FACTOR), -1, 1 << 64))
-USUAL = 1 << 21
+USUAL = 1 << 20
 """Characters in a batch, seldom exceeded: the powers of so many places are kept."""
 _UNSPACED = [
     (0x0E00, 0x0EFF),  # Thai, Lao
@@ -121,7 +121,9 @@ def hashed(codes: Codes, starts: Places) -> tuple[Hashes, Places]:
     begin, length, kind = tokens(codes, starts)
     up, down = powers(len(codes))
     prefix = np.zeros(len(codes) + 1, np.uint64)
-    np.cumsum(_looked_up(tables().lower, codes) * up, out=prefix[1:])
+    lower = _looked_up(tables().lower, codes)
+    lower *= up
+    np.cumsum(lower, out=prefix[1:])
     hashes = mixed((prefix[begin + length] - prefix[begin]) * down[begin])
     hashes &= ~SIGN_BIT
     hashes |= _SIGN_BITS[kind]
@@ -172,14 +174,14 @@ def windows(words: Hashes, starts: Places, n: int) -> tuple[Hashes, Places]:
     short = np.minimum(np.diff(starts), n - 1)
     last = np.repeat(starts[1:] - short, short) + np.arange(short.sum()) - np.repeat(np.cumsum(short) - short, short)
     inside[last] = False
-    return every[inside[: len(every)]], grams
+    return every.take(np.flatnonzero(inside[: len(every)])), grams
 
 
 def recurring(grams: Hashes, starts: Places) -> NDArray[np.bool_]:
     """Which n-grams occurred before in the same text."""
     keys = grams + np.repeat(np.arange(len(starts) - 1, dtype=np.uint64) * INVERSE, np.diff(starts))
     ordered = np.sort(keys)
-    often = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    often = np.unique(ordered[1:].take(np.flatnonzero(ordered[1:] == ordered[:-1])))
     places = found(keys, often)
     again = np.zeros(len(keys), np.bool_)
     again[places] = True
@@ -195,7 +197,7 @@ def found(hashes: Hashes, wanted: Hashes) -> Places:
     bits = np.uint64((1 << max(16, len(wanted).bit_length() + 4)) - 1)
     maybe = np.zeros(int(bits) + 1, np.bool_)
     maybe[wanted & bits] = True
-    places: Places = np.flatnonzero(maybe[hashes & bits])
+    places: Places = np.flatnonzero(maybe.take((hashes & bits).view(np.int64)))
     nearest = np.minimum(np.searchsorted(wanted, hashes[places]), len(wanted) - 1)
     places = places[wanted[nearest] == hashes[places]]
     return places

@@ -47,7 +47,8 @@ class Decontaminate(Filter):
     boilerplate_documents: Annotated[int, Field(ge=2)] | None = 5
     """An n-gram of so many different problems, or benchmark items, is boilerplate; null: none is.
 
-    Problems that hold an item to `problem_share` are not counted: copies of an item do not hide one another."""
+    Problems that hold half of an item, or `problem_share` of it if that is more, are not counted: copies of an item do
+    not hide one another."""
 
     reads = ("problem", "reasoning", "response")
     nullable = ("reasoning",)

@@ -128,3 +128,11 @@ def test_a_process_compiles_nothing_that_another_one_has(tmp_path):
         for _ in range(2)
     ]
     assert misses == ["1\n", "0\n"]
+
+
+def test_without_numba_the_arrays_do_it():
+    code = "import sys; sys.modules['numba'] = None; import polars as pl; from filters import _text, _tokens; "
+    code += (
+        "_text.numba = 'always'; assert _text.array_loops() is _tokens; print(len(_text.words(pl.Series(['a b']))[0]))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "2\n"
