@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,12 @@ import polars as pl
 from filters._verdict import FilterError
 
 TEXT_COLUMNS = ("problem", "question", "prompt", "Question", "question_content", "text")
+READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    ".jsonl": pl.read_ndjson,
+    ".ndjson": pl.read_ndjson,
+    ".parquet": pl.read_parquet,
+    ".csv": pl.read_csv,
+}
 
 
 class Item(NamedTuple):
@@ -23,22 +30,19 @@ def read_items(paths: Sequence[str], texts: Sequence[str]) -> list[Item]:
     """The items of benchmark files (JSONL, Parquet, CSV), named ``file:row``, and those given as texts."""
     items = [Item(f"text:{number}", text) for number, text in enumerate(texts)]
     for path in map(Path, paths):
-        items += [Item(f"{path.stem}:{row}", text) for row, text in enumerate(_column(path)) if text]
+        if not path.is_file():
+            raise FilterError(f"no benchmark file {str(path)!r}: give the path of a JSONL, Parquet or CSV file.")
+        texts = _column(path, path.stat().st_mtime_ns)
+        items += [Item(f"{path.stem}:{row}", text) for row, text in enumerate(texts) if text]
     return items
 
 
-def _column(path: Path) -> list[str]:
-    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
-        ".jsonl": pl.read_ndjson,
-        ".ndjson": pl.read_ndjson,
-        ".parquet": pl.read_parquet,
-        ".csv": pl.read_csv,
-    }
-    if not path.is_file():
-        raise FilterError(f"there is no benchmark file {str(path)!r}: give the path of a JSONL, Parquet or CSV file.")
-    if path.suffix not in readers:
-        raise FilterError(f"the benchmark file {str(path)!r} should end in {', '.join(readers)}.")
-    frame = readers[path.suffix](path)
+@lru_cache(maxsize=64)
+def _column(path: Path, mtime_ns: int) -> list[str]:
+    """The problems in a file; read again only if it has changed."""
+    if path.suffix not in READERS:
+        raise FilterError(f"the benchmark file {str(path)!r} should end in {', '.join(READERS)}.")
+    frame = READERS[path.suffix](path)
     for name in TEXT_COLUMNS:
         if name in frame.columns:
             return frame[name].cast(pl.String).to_list()

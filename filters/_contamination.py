@@ -1,9 +1,9 @@
 """Texts that hold benchmark items: both as n-grams of hashed, normalised words. Knows nothing of verdicts."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -90,8 +90,11 @@ class Index:
 def index(items: tuple[Item, ...], n: int) -> Index:
     """The n-grams of the items; of several that read the same, the first counts. Kept for the next call."""
     hashes, starts = normalised(*flat(words(pl.Series([item.text for item in items], dtype=pl.String))))
-    distinct = {hashes[a:b].tobytes(): i for i, a, b in _reversed(starts) if b > a}
-    kept = sorted(distinct.values())
+    distinct: dict[bytes, int] = {}
+    for item, (begin, end) in enumerate(pairwise(starts.tolist())):
+        if end > begin:
+            distinct.setdefault(hashes[begin:end].tobytes(), item)
+    kept = list(distinct.values())
     lengths = [int(starts[item + 1] - starts[item]) for item in kept]
     grams, numbers, places = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for number, (item, length) in enumerate(zip(kept, lengths, strict=True)):
@@ -103,8 +106,3 @@ def index(items: tuple[Item, ...], n: int) -> Index:
     table = pl.DataFrame({"item": np.concatenate(numbers), "gram": gram, "place": np.concatenate(places)})
     of_items = table.cast({"gram": pl.UInt32}).unique(["item", "gram"], keep="first", maintain_order=True)
     return Index(tuple(items[i] for i in kept), n, known, of_items, tuple(sorted({m for m in lengths if m < n})))
-
-
-def _reversed(starts: Places) -> Iterator[tuple[int, int, int]]:
-    ends = starts.tolist()
-    return ((i, ends[i], ends[i + 1]) for i in reversed(range(len(ends) - 1)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import polars as pl
 
 if TYPE_CHECKING:
-    from filters._tokens import Codes, Hashes, Places
+    from filters import _tokens
 
 
 def text(column: str) -> pl.Expr:
@@ -31,7 +31,7 @@ numba: Literal["auto", "never", "always"] = "auto"
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
-Hashed = tuple["Hashes", "Places"]
+Hashed = tuple["_tokens.Hashes", "_tokens.Places"]
 
 
 def batches(texts: pl.Series, size: int = BATCH_BYTES) -> Iterator[pl.Series]:
@@ -56,9 +56,9 @@ def ngrams(words: pl.Series, n: int) -> pl.Series:
 
 def spans(text: str) -> list[tuple[int, int]]:
     """Where the tokens of one text begin and end, in characters."""
-    from filters._tokens import tokens
+    from filters import _tokens
 
-    found = tokens(*_laid_out(pl.Series([text])))
+    found = _tokens.tokens(*_laid_out(pl.Series([text])))
     return list(zip(found.begin.tolist(), (found.begin + found.length).tolist(), strict=True))
 
 
@@ -93,7 +93,7 @@ def _slices(values: pl.Series, sizes: pl.Series, size: int) -> Iterator[pl.Serie
             yield values[start:end]
 
 
-def _laid_out(texts: pl.Series) -> tuple["Codes", "Places"]:
+def _laid_out(texts: pl.Series) -> tuple["_tokens.Codes", "_tokens.Places"]:
     """Code points of all texts, and the place of the first one of each."""
     import numpy as np
 

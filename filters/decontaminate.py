@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import polars as pl
 from pydantic import Field
 
-from filters import Filter, FilterError, RowsAt
+from filters import Filter, FilterError, RowsAt, verdict_where
 from filters._benchmarks import Item, digest, read_items
 from filters._filter import digested
 from filters._text import text, words
-from filters._verdict import EVIDENCE_CHARS, VERDICT
 
 if TYPE_CHECKING:
-    from filters._contamination import Index
+    from filters import _contamination
 
 _ITEM = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May."
 
@@ -83,19 +82,16 @@ class Decontaminate(Filter):
         of_items = index.of_items.join(self._boilerplate(sketches), on="gram", how="anti")
         # An item that is nothing but common phrases is compared as it is.
         of_items = pl.concat([of_items, index.of_items.join(of_items, on="item", how="anti")])
-        worst = (
-            pl.concat(
-                _shares(_hits(sketches, where), of_items).with_columns(
-                    where=pl.lit(where), contaminated=pl.col("share") >= least
-                )
-                for where, least in (("problem", self.problem_share), ("trace", self.trace_share))
+        found = pl.concat(
+            _shares(_hits(sketches, where), of_items).with_columns(
+                where=pl.lit(where), contaminated=pl.col("share") >= least
             )
-            .sort(
-                "row", "contaminated", pl.col("contaminated") & (pl.col("where") == "problem"), "share", "item",
-                descending=[False, True, True, True, False],
-            )
-            .unique("row", keep="first", maintain_order=True)
-        )  # fmt: skip
+            for where, least in (("problem", self.problem_share), ("trace", self.trace_share))
+        )
+        # The problem's contamination, if it is, tells more than the trace's, which often repeats the problem.
+        is_problem = pl.col("contaminated") & (pl.col("where") == "problem")
+        order = [pl.col("contaminated"), is_problem, pl.col("share"), -pl.col("item")]
+        worst = found.sort(order, descending=True, maintain_order=True).unique("row", keep="first", maintain_order=True)
         return _verdicts(sketches, worst, index)
 
     def _boilerplate(self, sketches: pl.DataFrame) -> pl.DataFrame:
@@ -129,10 +125,10 @@ class Decontaminate(Filter):
             )
         return tuple(read_items(self.benchmarks, self.texts))
 
-    def _index(self) -> "Index":
-        from filters._contamination import index
+    def _index(self) -> "_contamination.Index":
+        from filters import _contamination
 
-        return index(self._items(), self.ngram_words)
+        return _contamination.index(self._items(), self.ngram_words)
 
 
 def _hits(sketches: pl.DataFrame, where: str) -> pl.DataFrame:
@@ -150,7 +146,7 @@ def _shares(hits: pl.DataFrame, of_items: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _verdicts(sketches: pl.DataFrame, worst: pl.DataFrame, index: "Index") -> pl.Series:
+def _verdicts(sketches: pl.DataFrame, worst: pl.DataFrame, index: "_contamination.Index") -> pl.Series:
     """Verdicts on all rows, given the item that each row with hits holds most of."""
     evidence = [
         f"{index.items[item].name}: {index.span(item, first, last)}" if contaminated else None
@@ -159,12 +155,8 @@ def _verdicts(sketches: pl.DataFrame, worst: pl.DataFrame, index: "Index") -> pl
     rows = sketches.select("row").join(
         worst.with_columns(evidence=pl.Series(evidence, dtype=pl.String)), on="row", how="left", maintain_order="left"
     )
-    rejected = pl.col("contaminated").fill_null(False)
+    contaminated = pl.col("contaminated").fill_null(False)
+    rejects = {f"contaminated_{where}": contaminated & (pl.col("where") == where) for where in ("problem", "trace")}
     return rows.select(
-        pl.struct(
-            outcome=pl.when(rejected).then(pl.lit("reject")).otherwise(pl.lit("keep")),
-            reason=pl.when(rejected).then(pl.lit("contaminated_") + pl.col("where")),
-            score=pl.col("share").fill_null(0.0),
-            evidence=pl.col("evidence").str.head(EVIDENCE_CHARS),
-        ).cast(VERDICT)
+        verdict_where(score=pl.col("share").fill_null(0.0), rejects=rejects, evidence=pl.col("evidence"))
     ).to_series()

@@ -15,7 +15,7 @@ from filters import Filter, Verdict, reject
 from filters._text import batches_of_words, in_parallel, ngrams, spans, whole_text, words
 
 if TYPE_CHECKING:
-    from filters._repeats import Repeats
+    from filters import _repeats
 
 WINDOW_TOKENS = 20
 """Window for the repeated share: long enough that formulas and step-by-step phrases seldom recur by chance."""
@@ -67,10 +67,10 @@ class Repetition(Filter):
 
     def judge_batch(self, rows: pl.DataFrame) -> Iterable[Verdict]:
         """Count recurring windows of all texts, then follow the loops of the few that may have one."""
-        from filters._repeats import repeats
+        from filters import _repeats
 
-        def measured(words: pl.Series) -> list["Repeats"]:
-            return repeats(words, WINDOW_TOKENS, LOOP_WINDOW_TOKENS, self.loop_repeats, self.loop_tokens)
+        def measured(words: pl.Series) -> "list[_repeats.Repeats]":
+            return _repeats.repeats(words, WINDOW_TOKENS, LOOP_WINDOW_TOKENS, self.loop_repeats, self.loop_tokens)
 
         parts = in_parallel(measured, batches_of_words(rows["words"]))
         texts = rows.select(whole_text()).to_series()
