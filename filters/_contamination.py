@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from filters._benchmarks import Item
-from filters._text import array_loops, batches_of_words, flat, in_parallel, spans, words
-from filters._tokens import SIGN_BIT, Hashes, Places, found
+from filters._text import array_loops, batches_of_words, flat, in_parallel, listed, spans, words
+from filters._tokens import SIGN_BIT, Hashes, Places
 
 FEWEST_CONTAINED_WORDS = 4
 """A shorter item, such as ``2 + 2``, is found only where it is the whole text."""
@@ -33,6 +33,7 @@ def normalised(hashes: Hashes, starts: Places) -> tuple[Hashes, Places]:
     noise, other, same = _latex()
     kept = np.flatnonzero(hashes < SIGN_BIT)
     plain = hashes.take(kept)
+    found = array_loops().found
     looks = found(plain, np.sort(np.concatenate([noise, other])))
     renamed = looks[found(plain[looks], other)]
     plain[renamed] = same[np.searchsorted(other, plain[renamed])]
@@ -54,27 +55,26 @@ class Index:
     """Lengths of the items that are shorter than n, in words."""
 
     def hits(self, texts: pl.Series, *, short: bool) -> pl.Series:
-        """Numbers of the grams that occur in each of the hashed texts (`filters._text.words`), List(UInt32), distinct.
+        """Numbers of the grams that occur in each of the hashed texts (`filters._text.words`), List(UInt64), distinct.
 
         Short items are looked for only if asked: in a long text they are there by chance.
         """
-        parts = in_parallel(lambda part: self._hits(part, short), batches_of_words(texts))
-        return pl.Series([hits for part in parts for hits in part], dtype=pl.List(pl.UInt32))
+        lengths = (self.n, *self.short) if short else (self.n,)
+        return listed(in_parallel(lambda part: self._hits(part, lengths), batches_of_words(texts)))
 
-    def _hits(self, texts: pl.Series, short: bool) -> list[list[int]]:
-        hits: list[list[int]] = [[] for _ in range(len(texts))]
-        hashes, starts = normalised(*flat(texts))
-        for n in (self.n, *(self.short if short else ())):
-            grams, firsts = array_loops().windows(hashes, starts, n)
-            places = found(grams, self.grams)
+    def _hits(self, texts: pl.Series, lengths: tuple[int, ...]) -> tuple[Hashes, Places]:
+        loops, (hashes, starts) = array_loops(), normalised(*flat(texts))
+        hits = [np.zeros((2, 0), np.int64)]
+        for n in lengths:
+            grams, firsts = loops.windows(hashes, starts, n)
+            places = loops.found(grams, self.grams)
             rows = np.searchsorted(firsts, places, side="right") - 1
             if n < min(self.n, FEWEST_CONTAINED_WORDS):
                 whole = np.diff(starts)[rows] == n
                 places, rows = places[whole], rows[whole]
-            numbers = np.searchsorted(self.grams, grams[places])
-            for row, number in np.unique(np.stack([rows, numbers], axis=1), axis=0).tolist():
-                hits[row].append(number)
-        return hits
+            hits.append(np.stack([rows, np.searchsorted(self.grams, grams[places])]))
+        rows, numbers = np.unique(np.concatenate(hits, axis=1), axis=1)
+        return numbers.astype(np.uint64), np.searchsorted(rows, np.arange(len(texts) + 1))
 
     def span(self, item: int, first: int, last: int) -> str:
         """The item's text from the first word of its gram at place ``first`` to the last word of that at ``last``."""
@@ -104,5 +104,5 @@ def index(items: tuple[Item, ...], n: int) -> Index:
         places.append(np.arange(len(grams[-1])))
     known, gram = np.unique(np.concatenate(grams), return_inverse=True)
     table = pl.DataFrame({"item": np.concatenate(numbers), "gram": gram, "place": np.concatenate(places)})
-    of_items = table.cast({"gram": pl.UInt32}).unique(["item", "gram"], keep="first", maintain_order=True)
+    of_items = table.cast({"gram": pl.UInt64}).unique(["item", "gram"], keep="first", maintain_order=True)
     return Index(tuple(items[i] for i in kept), n, known, of_items, tuple(sorted({m for m in lengths if m < n})))

@@ -45,6 +45,13 @@ def recurring(grams: Hashes, starts: Places) -> NDArray[np.bool_]:
     return again
 
 
+def found(hashes: Hashes, wanted: Hashes) -> Places:
+    """As `_tokens.found`."""
+    bits, maybe = _tokens.low_bits(wanted)
+    places = np.empty(len(hashes), np.int64)
+    return places[: _found(hashes, wanted, bits, maybe, places)].copy()
+
+
 def compiled(loop: Loop) -> Loop:
     """The loop as machine code, which holds no lock of Python's while it runs."""
     return cast(Loop, njit(cache=True, nogil=True)(loop))
@@ -120,3 +127,16 @@ def _recurring(grams: Hashes, starts: Places, slots: Places, again: NDArray[np.b
                 again[place] = True
             else:
                 slots[slot] = place + 1
+
+
+@compiled
+def _found(hashes: Hashes, wanted: Hashes, bits: np.uint64, maybe: NDArray[np.bool_], places: Places) -> int:
+    count = 0
+    for place in range(len(hashes)):
+        h = hashes[place]
+        if maybe[h & bits]:
+            nearest = np.searchsorted(wanted, h)
+            if nearest < len(wanted) and wanted[nearest] == h:
+                places[count] = place
+                count += 1
+    return count

@@ -45,13 +45,13 @@ def words(texts: pl.Series) -> pl.Series:
     The hash of a sign has its highest bit set, that of a word or a number has not. `_tokens` says what a token is.
     """
     loops = array_loops(int(texts.cast(pl.String).str.len_bytes().sum()))
-    return _listed(in_parallel(lambda part: loops.hashed(*_laid_out(part)), batches(texts, WORK_BYTES)))
+    return listed(in_parallel(lambda part: loops.hashed(*_laid_out(part)), batches(texts, WORK_BYTES)))
 
 
 def ngrams(words: pl.Series, n: int) -> pl.Series:
     """Hashes of the n-grams of `words`, in order, List(UInt64); a text of fewer than n tokens has none."""
     loops = array_loops()
-    return _listed(in_parallel(lambda part: loops.windows(*flat(part), n), batches_of_words(words)))
+    return listed(in_parallel(lambda part: loops.windows(*flat(part), n), batches_of_words(words)))
 
 
 def spans(text: str) -> list[tuple[int, int]]:
@@ -103,7 +103,8 @@ def _laid_out(texts: pl.Series) -> tuple["_tokens.Codes", "_tokens.Places"]:
     return np.frombuffer("".join(texts.to_list()).encode("utf-32-le"), np.uint32), starts
 
 
-def _listed(parts: list[Hashed]) -> pl.Series:
+def listed(parts: list[Hashed]) -> pl.Series:
+    """The lists that `flat` lays out, List(UInt64)."""
     lists = []
     for hashes, starts in parts:
         elements = pl.Series(hashes, dtype=pl.UInt64)

@@ -95,17 +95,17 @@ class Tokens(NamedTuple):
 
 def tokens(codes: Codes, starts: Places) -> Tokens:
     """The tokens of texts, given their code points and the place of the first of each text (and the end)."""
-    kind = _looked_up(tables().kind, codes)
+    kinds = _looked_up(tables().kind, codes)
     first = np.empty(len(codes), np.bool_)
     first[:1] = True
-    np.not_equal(kind[1:], kind[:-1], out=first[1:])
-    first |= kind >= ALONE
+    np.not_equal(kinds[1:], kinds[:-1], out=first[1:])
+    first |= kinds >= ALONE
     first[starts[:-1][starts[:-1] < len(codes)]] = True
-    _cut(first, kind)
     begin = np.flatnonzero(first)
-    length = np.diff(begin, append=len(codes))
-    is_token = np.flatnonzero((kind[begin] != SPACE) | (length == CUT[SPACE]))
-    return Tokens(begin[is_token], length[is_token], kind[begin[is_token]])
+    begin = _cut(begin, np.diff(begin, append=len(codes)), kinds)
+    length, kind = np.diff(begin, append=len(codes)), kinds.take(begin)
+    is_token = np.flatnonzero((kind != SPACE) | (length == CUT[SPACE]))
+    return Tokens(begin.take(is_token), length.take(is_token), kind.take(is_token))
 
 
 def hashed(codes: Codes, starts: Places) -> tuple[Hashes, Places]:
@@ -139,16 +139,15 @@ def _looked_up(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
     return values
 
 
-def _cut(first: NDArray[np.bool_], kind: NDArray[np.uint8]) -> None:
-    """Mark where runs that are longer than a token go on as another one."""
-    begin = np.flatnonzero(first)
-    length = np.diff(begin, append=len(kind))
+def _cut(begin: Places, length: Places, kinds: NDArray[np.uint8]) -> Places:
+    """The places where tokens begin, given those of runs: a run that is longer than a token goes on as another one."""
     long = np.flatnonzero(length > CUT[DIGIT])  # the shortest cut of a run
-    long = long[length[long] > CUT[kind[begin[long]]]]
-    cut = CUT[kind[begin[long]]]
+    cut = CUT[kinds[begin[long]]]
     more = (length[long] - 1) // cut
     piece = np.arange(more.sum()) - np.repeat(np.cumsum(more) - more, more)
-    first[np.repeat(begin[long], more) + (piece + 1) * np.repeat(cut, more)] = True
+    return np.insert(
+        begin, np.repeat(long + 1, more), np.repeat(begin[long], more) + (piece + 1) * np.repeat(cut, more)
+    )
 
 
 def mixed(hashes: Hashes) -> Hashes:
@@ -193,11 +192,16 @@ def found(hashes: Hashes, wanted: Hashes) -> Places:
     """Places of the hashes that are among the ``wanted``, which are sorted."""
     if not len(wanted):
         return np.zeros(0, np.int64)
-    # Few are: a table of low bits sorts out nearly all others.
-    bits = np.uint64((1 << max(16, len(wanted).bit_length() + 4)) - 1)
-    maybe = np.zeros(int(bits) + 1, np.bool_)
-    maybe[wanted & bits] = True
+    bits, maybe = low_bits(wanted)
     places: Places = np.flatnonzero(maybe.take((hashes & bits).view(np.int64)))
     nearest = np.minimum(np.searchsorted(wanted, hashes[places]), len(wanted) - 1)
     places = places[wanted[nearest] == hashes[places]]
     return places
+
+
+def low_bits(wanted: Hashes) -> tuple[np.uint64, NDArray[np.bool_]]:
+    """A mask, and by masked hash whether it may be wanted: sorts out nearly all where few are."""
+    bits = np.uint64((1 << max(16, len(wanted).bit_length() + 4)) - 1)
+    maybe = np.zeros(int(bits) + 1, np.bool_)
+    maybe[wanted & bits] = True
+    return bits, maybe

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import unicodedata
 
+import numpy as np
 import polars as pl
 import pytest
 from bench.corpus import frames
@@ -90,8 +91,9 @@ def test_compiled_loops_equal_whole_array_steps(texts, n):
             patch.setattr(_text, "numba", choice)
             hashed = words(pl.Series(texts, dtype=pl.String))
             grams = ngrams(hashed, n)
-            again = _text.array_loops().recurring(*_text.flat(grams))
-            results.append((hashed, grams, pl.Series(again)))
+            loops, (flat, starts) = _text.array_loops(), _text.flat(grams)
+            found = loops.found(flat, np.unique(flat[::3]))
+            results.append((hashed, grams, pl.Series(loops.recurring(flat, starts)), pl.Series(found)))
     for array, compiled in zip(*results, strict=True):
         assert_series_equal(array, compiled)
 
