@@ -142,6 +142,7 @@ def _looked_up(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
 def _cut(begin: Places, length: Places, kinds: NDArray[np.uint8]) -> Places:
     """The places where tokens begin, given those of runs: a run that is longer than a token goes on as another one."""
     long = np.flatnonzero(length > CUT[DIGIT])  # the shortest cut of a run
+    long = long[length[long] > CUT[kinds[begin[long]]]]
     cut = CUT[kinds[begin[long]]]
     more = (length[long] - 1) // cut
     piece = np.arange(more.sum()) - np.repeat(np.cumsum(more) - more, more)
