@@ -1,4 +1,6 @@
-"""Exact deduplication: a trajectory sampled twice is learned once."""
+"""Exact deduplication: a trajectory sampled twice is learned once. Texts are compared by their digests."""
+
+from hashlib import blake2b
 
 import polars as pl
 
@@ -17,31 +19,41 @@ class DedupExact(Filter):
     Abstains: missing_input.
     """
 
-    reads = ("problem_id", "reasoning", "response")
-    nullable = ("reasoning",)
+    reads = ("problem_id", "sample", "reasoning", "response")
+    nullable = ("sample", "reasoning")
     scope = "problem"
     examples = (
-        ({"problem_id": "a", "reasoning": "6 times 7", "response": "It is 42."}, "keep"),
-        ({"problem_id": "a", "reasoning": "6  times 7\n", "response": "It is\n42. "}, "duplicate"),
-        ({"problem_id": "a", "reasoning": "40 plus 2", "response": "It is 42."}, "keep"),
-        ({"problem_id": "a", "reasoning": None, "response": "It is 42."}, "keep"),
-        ({"problem_id": "a", "reasoning": None, "response": "It is 42."}, "duplicate"),
-        ({"problem_id": "b", "reasoning": "6 times 7", "response": "It is 42."}, "keep"),
-        ({"problem_id": "b", "reasoning": "6 times 7", "response": None}, "missing_input"),
+        ({"problem_id": "a", "sample": 0, "reasoning": "6 times 7", "response": "It is 42."}, "keep"),
+        ({"problem_id": "a", "sample": 1, "reasoning": "6  times 7\n", "response": "It is\n42. "}, "duplicate"),
+        ({"problem_id": "a", "sample": 2, "reasoning": "40 plus 2", "response": "It is 42."}, "keep"),
+        ({"problem_id": "a", "sample": 3, "reasoning": None, "response": "It is 42."}, "keep"),
+        ({"problem_id": "a", "sample": None, "reasoning": None, "response": "It is 42."}, "duplicate"),
+        ({"problem_id": "b", "sample": 0, "reasoning": "6 times 7", "response": "It is 42."}, "keep"),
+        ({"problem_id": "b", "sample": 1, "reasoning": "6 times 7", "response": None}, "missing_input"),
     )
+
+    def sketch(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """What names the trajectory, and the digest of its texts (16 bytes)."""
+        # The length tells where the reasoning ends, and no reasoning from an empty one.
+        reasoning, response = _squeezed("reasoning"), _squeezed("response")
+        length = reasoning.str.len_bytes().cast(pl.Int64).fill_null(-1)
+        texts = rows.select(pl.format("{} {}{}", length, reasoning.fill_null(""), response)).to_series()
+        digests = [blake2b(both.encode(), digest_size=16).digest() for both in texts]
+        return rows.select("problem_id", pl.col("sample").cast(pl.Int64), digest=pl.Series(digests, dtype=pl.Binary))
 
     def judge(self) -> pl.Expr:
         """Count the equals that come before each trajectory."""
-        key = ["problem_id", *(_squeezed(c) for c in ("reasoning", "response"))]
+        key = ["problem_id", "digest"]
         copies_before = pl.int_range(pl.len()).over(key)
-        place = pl.int_range(pl.len()).over("problem_id")
-        evidence = pl.format("same text as trajectory {} of this problem, counted from 0", place.min().over(key))
+        name = pl.concat_str("problem_id", pl.format("#{}", "sample"), ignore_nulls=True)
         return verdict_where(
             score=copies_before,
             rejects={"duplicate": copies_before > 0},
-            evidence=pl.when(copies_before > 0).then(evidence),
+            evidence=pl.when(copies_before > 0).then(pl.format("same text as {}", name.first().over(key))),
         )
 
 
 def _squeezed(column: str) -> pl.Expr:
-    return text(column).str.replace_all(r"\s+", " ").str.strip_chars()
+    """The text with every run of white space as one blank, and none around it."""
+    # Single blanks, which are most of the white space, need no replacement.
+    return text(column).str.replace_all(r"\s\s+|[^\S ]", " ").str.strip_chars()

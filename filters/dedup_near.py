@@ -1,134 +1,159 @@
 """Near deduplication: texts that differ in a few words teach the same thing twice.
 
-MinHash signatures (Broder 1997) and banding find candidates; each candidate is then compared exactly, so that
-nothing is called a duplicate by chance. Paraphrases are not found.
+MinHash signatures and banding find candidates (`_minhash`, `_bands`); each is then compared exactly, so that nothing
+is called a duplicate by chance. Only the texts of candidates are read again. Paraphrases are not found.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import polars as pl
 from pydantic import Field
 
-from filters import KEEP, Filter, Verdict, reject
-from filters._text import batches, grams, tokens, whole_text
+from filters import Filter, RowsAt, verdict_where
 
-PERMUTATIONS = 128
-BAND_ROWS = 8
-"""16 bands of 8 rows find 99.4 % of the pairs at similarity 0.85."""
-SCREEN = 0.15
-"""A candidate whose estimated similarity is this far under the threshold is not compared exactly (4 sigma)."""
-CACHED_SHINGLES = 20_000_000
-"""Shingles of kept rows held for exact comparison (8 bytes each); those of older rows are made again when needed."""
-WORD = r"[\p{L}\p{M}]+|\p{N}+|[^\p{L}\p{M}\p{N}\s]"
+if TYPE_CHECKING:
+    from filters._bands import Candidates
+    from filters._minhash import Signatures
+    from filters._tokens import Hashes, Places
+
+_NUMBERS = " ".join(map(str, range(90)))
+
+HELD_SHINGLES = 50_000_000
+"""Shingles of kept rows held for exact comparison, 8 bytes each; those of the oldest are made again when needed."""
 
 
 class DedupNear(Filter):
     """Keep the first of each group of nearly equal trajectories.
 
-    Similarity is the Jaccard index of the sets of word n-grams of reasoning and response, each number one word.
-    A row is a duplicate if it is that similar to an earlier row that was *kept*, so a chain of small changes does
-    not collapse texts that are far apart. Rows too short for one n-gram are kept: `dedup_exact` judges those.
+    Similarity is the Jaccard index of the sets of word n-grams of reasoning and response. A row is a duplicate if it
+    is that similar to an earlier row that was *kept*, so a chain of small changes does not collapse texts that are far
+    apart, and the kept row that the evidence names stands for its cluster. Rows too short for one n-gram are kept:
+    `dedup_exact` judges those.
 
-    Score: similarity (0..1) to the kept row that it duplicates, 0 if there is none at or above the threshold.
+    At the threshold itself up to 0.5 % of the pairs are missed, above it fewer; whatever is found was compared
+    exactly. Numbers are words, cut every three digits, so that formulaic solutions with other numbers differ in every
+    n-gram around them; where they still come close, ``within: problem`` keeps problems apart.
+
+    Score: exact similarity (0..1) to the most similar row kept before it; below the threshold a lower bound, 0 if no
+    row was compared. It belongs to this threshold: at another one other rows are kept, so judge again.
     Rejects: near_duplicate.
     Abstains: missing_input.
     """
 
-    threshold: Annotated[float, Field(ge=0.75, le=1)] = 0.85
-    """Least similarity of a duplicate. Below 0.75 the bands would miss too many pairs."""
+    threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.85
+    """Least similarity of a duplicate. The lower it is, the more rows must be compared."""
     ngram_words: Annotated[int, Field(ge=1, le=32)] = 5
     """Words in an n-gram."""
     within: Literal["dataset", "problem"] = "dataset"
     """``problem`` compares only samples of the same problem: formulaic texts of different problems are close."""
 
-    reads = ("problem_id", "reasoning", "response")
-    nullable = ("reasoning",)
+    reads = ("problem_id", "sample", "reasoning", "response")
+    nullable = ("sample", "reasoning")
+    features = ("words",)
     scope = "dataset"
     libraries = ("datasketch",)
     examples = (
-        ({"problem_id": "a", "reasoning": " ".join(map(str, range(90))), "response": "It is 42."}, "keep"),
-        ({"problem_id": "a", "reasoning": " ".join(map(str, range(90))), "response": "It's 42."}, "near_duplicate"),
-        ({"problem_id": "b", "reasoning": " ".join(map(str, range(91))), "response": "It is 42."}, "near_duplicate"),
-        ({"problem_id": "b", "reasoning": " ".join(map(str, range(60))), "response": "It is 42."}, "keep"),
-        ({"problem_id": "b", "reasoning": None, "response": "It is 42."}, "keep"),
-        ({"problem_id": "b", "reasoning": "42", "response": None}, "missing_input"),
+        ({"problem_id": "a", "sample": 0, "reasoning": _NUMBERS, "response": "It is 42."}, "keep"),
+        ({"problem_id": "a", "sample": 1, "reasoning": _NUMBERS, "response": "It's 42."}, "near_duplicate"),
+        ({"problem_id": "b", "sample": 0, "reasoning": _NUMBERS + " 90", "response": "It is 42."}, "near_duplicate"),
+        ({"problem_id": "b", "sample": 1, "reasoning": _NUMBERS[:180], "response": "It is 42."}, "keep"),
+        ({"problem_id": "b", "sample": None, "reasoning": None, "response": "It is 42."}, "keep"),
+        ({"problem_id": "b", "sample": 2, "reasoning": "42", "response": None}, "missing_input"),
     )
 
-    def judge_batch(self, rows: pl.DataFrame) -> Iterable[Verdict]:
-        """Look up each row among the rows kept so far, in order."""
-        texts = rows.select(whole_text()).to_series()
-        problems = rows["problem_id"].to_list()
-        index = _Index(texts, self.ngram_words, self.threshold)
-        for row, (signature, shingles) in enumerate(_sketches(texts, self.ngram_words)):
-            group = problems[row] if self.within == "problem" else None
-            match = None if signature is None else index.find_or_add(row, signature, shingles, group)
-            if match is None:
-                yield Verdict(KEEP.outcome, score=0.0)
+    def sketch(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Signature (512 bytes) and, if only samples of one problem are compared, the hash of its id."""
+        from filters._minhash import signatures
+
+        group = pl.col("problem_id").hash() if self.within == "problem" else pl.lit(0, pl.UInt64)
+        return rows.select(group=group, signature=pl.lit(signatures(rows["words"], self.ngram_words)))
+
+    def judge_sketches(self, sketches: pl.DataFrame, rows_at: RowsAt) -> pl.Series:
+        """Find candidates among all rows, then compare these, in order, with the ones kept before them."""
+        from filters._bands import candidates
+
+        signatures = sketches["signature"].to_numpy()
+        found = candidates(signatures, sketches["group"].to_numpy(), self.threshold)
+        kept = _Kept(self, rows_at, signatures, found)
+        judged = [verdict for rows in _read(rows_at, found.rows) for verdict in kept.judge(rows)]
+        schema = {"place": pl.Int64, "score": pl.Float64, "evidence": pl.String}
+        every = pl.DataFrame({"place": pl.int_range(len(sketches), eager=True)})
+        every = every.join(pl.DataFrame(judged, schema, orient="row"), on="place", how="left", maintain_order="left")
+        duplicate = pl.col("evidence").is_not_null()
+        score = pl.col("score").fill_null(0)
+        verdict = verdict_where(score=score, rejects={"near_duplicate": duplicate}, evidence=pl.col("evidence"))
+        return every.select(verdict).to_series()
+
+
+class _Kept:
+    """The candidates kept so far, for later ones to be compared with."""
+
+    def __init__(self, f: DedupNear, rows_at: RowsAt, signatures: "Signatures", found: "Candidates") -> None:
+        self.filter, self.rows_at, self.signatures, self.found = f, rows_at, signatures, found
+        self.by_bucket: defaultdict[int, list[int]] = defaultdict(list)
+        self.names: dict[int, str] = {}
+        self.shingles: dict[int, Hashes] = {}
+        """Not of all that are kept: of those that a later row may be compared with, as far as there is room."""
+
+    def judge(self, rows: pl.DataFrame) -> Iterator[tuple[int, float, str | None]]:
+        """Place, best similarity and evidence of each of the next candidates; no evidence if it is kept."""
+        from filters._minhash import jaccard
+
+        own, places = self._shingles(rows), rows["place"].to_list()
+        self._make_again({other for place in places for other in self._likely(place)} - self.shingles.keys())
+        names = rows.select(pl.concat_str("problem_id", pl.format("#{}", "sample"), ignore_nulls=True)).to_series()
+        for place, name in zip(places, names, strict=True):
+            compared = ((jaccard(own[place], self.shingles[other]), -other) for other in self._likely(place))
+            similarity, nearest = max(compared, default=(0.0, 0))
+            if similarity >= self.filter.threshold:
+                yield place, similarity, f"{similarity:.3f} similar to {self.names[-nearest]}"
             else:
-                original, similarity = match
-                evidence = f"{similarity:.3f} similar to trajectory {original} (problem {problems[original]})"
-                yield reject("near_duplicate", similarity, evidence)
+                yield place, similarity, None
+                self.names[place], self.shingles[place] = name, own[place]
+                for bucket in self._buckets(place):
+                    self.by_bucket[bucket].append(place)
+        self._forget(places[-1])
+
+    def _buckets(self, place: int) -> list[int]:
+        buckets = self.found.buckets[self.found.rows.searchsorted(place)]
+        return list(map(int, buckets[buckets >= 0]))
+
+    def _likely(self, place: int) -> list[int]:
+        """Kept rows that share a bucket with this one and whose signature is not far from its own."""
+        import numpy as np
+
+        from filters._bands import SLACK, estimates
+
+        others = np.array(sorted({o for bucket in self._buckets(place) for o in self.by_bucket[bucket]}), np.int64)
+        alike = estimates(self.signatures, np.full(len(others), place), others) >= self.filter.threshold - SLACK
+        return list(map(int, others[alike]))
+
+    def _shingles(self, rows: pl.DataFrame) -> "dict[int, Hashes]":
+        from filters._minhash import shingles
+
+        return dict(zip(rows["place"], shingles(rows["words"], self.filter.ngram_words), strict=True))
+
+    def _make_again(self, places: set[int]) -> None:
+        for rows in _read(self.rows_at, sorted(places)):
+            self.shingles |= self._shingles(rows)
+
+    def _forget(self, now: int) -> None:
+        """Drop what no row after this one is compared with, and the oldest where there is no room."""
+        last = self.found.last
+        needed = (o for o in self.shingles if last[self.found.rows.searchsorted(o)] > now)
+        self.shingles = {other: self.shingles[other] for other in needed}
+        room = HELD_SHINGLES - sum(map(len, self.shingles.values()))
+        while room < 0:
+            room += len(self.shingles.pop(next(iter(self.shingles))))
 
 
-class _Index:
-    """Kept rows, to be found by the bands of their signatures."""
-
-    def __init__(self, texts: pl.Series, ngram_words: int, threshold: float) -> None:
-        self.texts, self.ngram_words, self.threshold = texts, ngram_words, threshold
-        self.signatures: dict[int, Any] = {}
-        self.buckets: defaultdict[tuple[Any, int, bytes], list[int]] = defaultdict(list)
-        self.cached: dict[int, pl.Series] = {}
-        self.cached_shingles = 0
-
-    def find_or_add(self, row: int, signature: Any, shingles: pl.Series, group: Any) -> tuple[int, float] | None:
-        """The most similar kept row at or above the threshold and its similarity; without one, the row is kept."""
-        keys = [(group, number, band.tobytes()) for number, band in enumerate(signature.reshape(-1, BAND_ROWS))]
-        candidates = {other for key in keys for other in self.buckets.get(key, ())}
-        likely = [c for c in sorted(candidates) if (signature == self.signatures[c]).mean() >= self.threshold - SCREEN]
-        similarities = [(_jaccard(shingles, self._shingles(other)), -other) for other in likely]
-        similarity, other = max(similarities, default=(0.0, 0))
-        if similarity >= self.threshold:
-            return -other, similarity
-        self.signatures[row] = signature
-        self._remember(row, shingles)
-        for key in keys:
-            self.buckets[key].append(row)
-        return None
-
-    def _shingles(self, row: int) -> pl.Series:
-        if row in self.cached:
-            return self.cached[row]
-        return grams(tokens(self.texts[row : row + 1], WORD), self.ngram_words)["gram"].unique()
-
-    def _remember(self, row: int, shingles: pl.Series) -> None:
-        self.cached[row] = shingles
-        self.cached_shingles += len(shingles)
-        while self.cached_shingles > CACHED_SHINGLES:
-            self.cached_shingles -= len(self.cached.pop(next(iter(self.cached))))
-
-
-def _jaccard(a: pl.Series, b: pl.Series) -> float:
-    import numpy as np
-
-    both = len(np.intersect1d(a.to_numpy(), b.to_numpy(), assume_unique=True))
-    return both / (len(a) + len(b) - both)
-
-
-def _sketches(texts: pl.Series, ngram_words: int) -> Iterator[tuple[Any, pl.Series]]:
-    """MinHash signature and distinct shingles of each text, in order; no signature where there is no n-gram."""
-    from datasketch import MinHash
-
-    for batch in batches(texts):
-        windows = grams(tokens(batch, WORD), ngram_words)
-        shingles = windows.group_by("row", maintain_order=True).agg(pl.col("gram").unique())
-        # datasketch hashes what it is given with hashfunc: these are hashes already, and 32 bits suffice for a sketch.
-        hashes = ((gram.to_numpy() >> 32).tolist() for gram in shingles["gram"])
-        sketches = MinHash.generator(hashes, num_perm=PERMUTATIONS, hashfunc=int, scheme="affine32")
-        found = {
-            row: (sketch.hashvalues, gram)
-            for row, sketch, gram in zip(shingles["row"], sketches, shingles["gram"], strict=True)
-        }
-        nothing = (None, pl.Series([], dtype=pl.UInt64))
-        yield from (found.get(row, nothing) for row in range(len(batch)))
+def _read(rows_at: RowsAt, places: "Sequence[int] | Places") -> Iterator[pl.DataFrame]:
+    """The rows at these places; reading ends with the last of them."""
+    left = len(places)
+    batches = rows_at(pl.Series(places, dtype=pl.Int64)) if left else iter(())
+    while left:
+        rows = next(batches)
+        left -= len(rows)
+        yield rows

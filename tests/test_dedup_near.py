@@ -16,7 +16,9 @@ WORDS = ["".join(letters) for letters in itertools.islice(itertools.product("abc
 
 def frame(texts, problems=None):
     problems = problems or ["p"] * len(texts)
-    return pl.DataFrame({"problem_id": problems, "reasoning": texts, "response": ["so"] * len(texts)})
+    return pl.DataFrame(
+        {"problem_id": problems, "sample": range(len(texts)), "reasoning": texts, "response": ["so"] * len(texts)}
+    )
 
 
 def rejected(rows, **parameters):
@@ -99,7 +101,7 @@ def test_a_chain_of_small_changes_does_not_collapse():
 def test_evidence_names_the_original():
     texts = variants(3, (0, 1))
     verdict = frame(texts, ["a", "b"]).select(DedupNear().verdict()).to_series()[1]
-    assert verdict["evidence"].endswith("similar to trajectory 0 (problem a)")
+    assert verdict["evidence"].endswith("similar to a#0")
     assert verdict["score"] == pytest.approx(
         len(shingles(texts[0]) & shingles(texts[1])) / len(shingles(texts[0]) | shingles(texts[1]))
     )

@@ -15,7 +15,7 @@ HOMES = {
     "openai": "filters/_endpoint.py",
     "math_verify": "filters/_math.py",
     "langdetect": "filters/_language.py",
-    "datasketch": "filters/dedup_near.py",
+    "datasketch": "filters/_minhash.py",
 }
 STAGES = {"problems", "trajectories", "verdicts", "dataset", "student", "report"}
 MODULES = sorted([*Path("distill").rglob("*.py"), *Path("filters").rglob("*.py")])
