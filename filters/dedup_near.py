@@ -5,23 +5,22 @@ is called a duplicate by chance. Only the texts of candidates are read again. Pa
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import polars as pl
 from pydantic import Field
 
-from filters import Filter, RowsAt, verdict_where
+from filters import VERDICT, Filter, RowsAt, verdict_where
 
 if TYPE_CHECKING:
     from filters._bands import Candidates
     from filters._minhash import Signatures
+    from filters._shingles import Shingles
     from filters._tokens import Hashes, Places
 
 _NUMBERS = " ".join(map(str, range(90)))
-
-HELD_SHINGLES = 50_000_000
-"""Shingles of kept rows held for exact comparison, 8 bytes each; those of the oldest are made again when needed."""
 
 
 class DedupNear(Filter):
@@ -37,7 +36,7 @@ class DedupNear(Filter):
     n-gram around them; where they still come close, ``within: problem`` keeps problems apart.
 
     Score: exact similarity (0..1) to the most similar row kept before it; below the threshold a lower bound, 0 if no
-    row was compared. It belongs to this threshold: at another one other rows are kept, so judge again.
+    row was compared. `rethreshold` applies a higher threshold to verdicts.
     Rejects: near_duplicate.
     Abstains: missing_input.
     """
@@ -73,11 +72,13 @@ class DedupNear(Filter):
     def judge_sketches(self, sketches: pl.DataFrame, rows_at: RowsAt) -> pl.Series:
         """Find candidates among all rows, then compare these, in order, with the ones kept before them."""
         from filters._bands import candidates
+        from filters._shingles import Shingles
 
         signatures = sketches["signature"].to_numpy()
         found = candidates(signatures, sketches["group"].to_numpy(), self.threshold)
-        kept = _Kept(self, rows_at, signatures, found)
-        judged = [verdict for rows in _read(rows_at, found.rows) for verdict in kept.judge(rows)]
+        with TemporaryFile(prefix="shingles-") as file:
+            kept = _Kept(self, signatures, found, Shingles(file))
+            judged = [verdict for rows in _read(rows_at, found.rows) for verdict in kept.judge(rows)]
         schema = {"place": pl.Int64, "score": pl.Float64, "evidence": pl.String}
         every = pl.DataFrame({"place": pl.int_range(len(sketches), eager=True)})
         every = every.join(pl.DataFrame(judged, schema, orient="row"), on="place", how="left", maintain_order="left")
@@ -90,31 +91,35 @@ class DedupNear(Filter):
 class _Kept:
     """The candidates kept so far, for later ones to be compared with."""
 
-    def __init__(self, f: DedupNear, rows_at: RowsAt, signatures: "Signatures", found: "Candidates") -> None:
-        self.filter, self.rows_at, self.signatures, self.found = f, rows_at, signatures, found
+    def __init__(self, f: DedupNear, signatures: "Signatures", found: "Candidates", shingles: "Shingles") -> None:
+        self.filter, self.signatures, self.found = f, signatures, found
         self.by_bucket: defaultdict[int, list[int]] = defaultdict(list)
         self.names: dict[int, str] = {}
-        self.shingles: dict[int, Hashes] = {}
-        """Not of all that are kept: of those that a later row may be compared with, as far as there is room."""
+        self.shingles = shingles
+        """Of those that a later row may be compared with."""
 
     def judge(self, rows: pl.DataFrame) -> Iterator[tuple[int, float, str | None]]:
         """Place, best similarity and evidence of each of the next candidates; no evidence if it is kept."""
-        from filters._minhash import jaccard
+        from filters._minhash import jaccard, shingles
 
-        own, places = self._shingles(rows), rows["place"].to_list()
-        self._make_again({other for place in places for other in self._likely(place)} - self.shingles.keys())
         names = rows.select(pl.concat_str("problem_id", pl.format("#{}", "sample"), ignore_nulls=True)).to_series()
-        for place, name in zip(places, names, strict=True):
-            compared = ((jaccard(own[place], self.shingles[other]), -other) for other in self._likely(place))
+        sets = shingles(rows["words"], self.filter.ngram_words)
+        for place, name, own in zip(rows["place"], names, sets, strict=True):
+            compared = ((jaccard(own, self.shingles[other]), -other) for other in self._likely(place))
             similarity, nearest = max(compared, default=(0.0, 0))
             if similarity >= self.filter.threshold:
                 yield place, similarity, f"{similarity:.3f} similar to {self.names[-nearest]}"
             else:
                 yield place, similarity, None
-                self.names[place], self.shingles[place] = name, own[place]
-                for bucket in self._buckets(place):
-                    self.by_bucket[bucket].append(place)
-        self._forget(places[-1])
+                self._keep(place, name, own)
+        self._forget(rows["place"][-1])
+
+    def _keep(self, place: int, name: str, own: "Hashes") -> None:
+        if self.found.last[self.found.rows.searchsorted(place)] == place:
+            return  # no later row is compared with it
+        self.names[place], self.shingles[place] = name, own
+        for bucket in self._buckets(place):
+            self.by_bucket[bucket].append(place)
 
     def _buckets(self, place: int) -> list[int]:
         buckets = self.found.buckets[self.found.rows.searchsorted(place)]
@@ -130,26 +135,29 @@ class _Kept:
         alike = estimates(self.signatures, np.full(len(others), place), others) >= self.filter.threshold - SLACK
         return list(map(int, others[alike]))
 
-    def _shingles(self, rows: pl.DataFrame) -> "dict[int, Hashes]":
-        from filters._minhash import shingles
-
-        return dict(zip(rows["place"], shingles(rows["words"], self.filter.ngram_words), strict=True))
-
-    def _make_again(self, places: set[int]) -> None:
-        for rows in _read(self.rows_at, sorted(places)):
-            self.shingles |= self._shingles(rows)
-
     def _forget(self, now: int) -> None:
-        """Drop what no row after this one is compared with, and the oldest where there is no room."""
-        last = self.found.last
-        needed = (o for o in self.shingles if last[self.found.rows.searchsorted(o)] > now)
-        self.shingles = {other: self.shingles[other] for other in needed}
-        room = HELD_SHINGLES - sum(map(len, self.shingles.values()))
-        while room < 0:
-            room += len(self.shingles.pop(next(iter(self.shingles))))
+        """Drop the shingles that no row after this one is compared with."""
+        import numpy as np
+
+        held = np.array(self.shingles.held_places, np.int64)
+        self.shingles.drop(held[self.found.last[self.found.rows.searchsorted(held)] <= now].tolist())
 
 
-def _read(rows_at: RowsAt, places: "Sequence[int] | Places") -> Iterator[pl.DataFrame]:
+def rethreshold(verdicts: pl.Series, threshold: float) -> pl.Series:
+    """Verdicts of `DedupNear` with a higher threshold than they were judged at: less similar duplicates are kept.
+
+    Whatever is still rejected is that similar to the row its evidence names, which is kept. Judging anew may reject a
+    few more: rows that are near one that was a duplicate before and now is not. A lower threshold needs judging anew.
+    """
+    verdict = pl.col("verdict").struct
+    below = (verdict.field("reason") == "near_duplicate") & (verdict.field("score") < threshold)
+    none = pl.lit(None, pl.String)
+    kept = pl.struct(outcome=pl.lit("keep"), reason=none, score=verdict.field("score"), evidence=none).cast(VERDICT)
+    raised = pl.when(below.fill_null(False)).then(kept).otherwise("verdict")
+    return verdicts.alias("verdict").to_frame().select(raised.alias(verdicts.name)).to_series()
+
+
+def _read(rows_at: RowsAt, places: "Places") -> Iterator[pl.DataFrame]:
     """The rows at these places; reading ends with the last of them."""
     left = len(places)
     batches = rows_at(pl.Series(places, dtype=pl.Int64)) if left else iter(())

@@ -130,9 +130,10 @@ def ours(parts: list[pl.DataFrame]) -> tuple[dict[str, float], Found]:
             if len(here):
                 yield part[here - start].with_columns(place=here)
 
-    tokenise_s, worded = timed(lambda: [p.with_columns(words=_text.words(p.select(_text.whole_text()).to_series())) for p in parts])
+    tokenise_s, worded = timed(
+        lambda: [p.with_columns(words=_text.words(p.select(_text.whole_text()).to_series())) for p in parts]
+    )
     sign_s, sketches = timed(lambda: pl.concat([f.sketches(part) for part in worded]))
-    del worded
     signatures, groups = (sketches.struct.field(name).to_numpy() for name in ("signature", "group"))
     band_s, _ = timed(lambda: candidates(signatures, groups, THRESHOLD))
     judge_s, verdicts = timed(lambda: f.verdicts_of_sketches(sketches, rows_at).to_series())
