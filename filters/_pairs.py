@@ -10,22 +10,41 @@ SIDES = ("sample", "reasoning", "response", "tokens")
 
 
 def preference_pairs(
-    judged: pl.DataFrame, *, verifier: str = "verify_math", per_problem: int = 1, seed: int = 0
+    judged: pl.DataFrame,
+    *,
+    verifier: str = "verify_math",
+    per_problem: int = 1,
+    unfinished: bool = False,
+    seed: int = 0,
 ) -> pl.DataFrame:
     """Pairs for preference training (DPO and its kin) from a judged frame, in the order of the problems.
 
-    Chosen is what every filter kept; rejected is what the verifier *rejected*: an abstention is not known to be wrong,
-    and a truncated or looping sample fell before the verifier saw it. Each chosen sample gets the rejected one nearest
-    in length, so that the pairs do not teach length; no sample stands in two pairs.
+    Chosen is what every filter kept; rejected is what the verifier *rejected*: an abstention is not known to be wrong.
+    Each chosen sample gets the rejected one nearest in length, so that the pairs do not teach length; no sample stands
+    in two pairs.
 
-    Columns: problem_id, problem, then sample, reasoning, response and tokens of the chosen and of the rejected, as
-    ``chosen_sample`` and so on. Raises FilterError where the verifier has not judged the frame.
+        >>> judged = Chain([Format(), VerifyMath(), RejectionSampling(keep=2, by="random")]).judge(trajectories)
+        >>> preference_pairs(judged, per_problem=2).write_parquet("pairs.parquet")
+
+    Columns: problem_id, problem, then sample, reasoning, response and tokens (a quarter of the characters where
+    unknown) of the chosen and of the rejected, as ``chosen_sample`` and so on.
+
+    Args:
+        judged: Trajectories with their verdict columns.
+        verifier: The filter that finds answers wrong, or a member of a combinator such as ``any_of.verify_math``; of
+            such a member's rejections, those that the combinator as a whole rejects.
+        per_problem: Most pairs of one problem.
+        unfinished: Take rejected samples also where they were cut off or state no answer: there is nothing wrong to
+            avoid in those, but for their not ending.
+        seed: Changes which of the samples kept are chosen, and ties in length.
+
+    Raises:
+        FilterError: The verifier has not judged the frame.
     """
-    column = f"verdict_{verifier}"
-    if column not in judged.columns:
+    if f"verdict_{verifier}" not in judged.columns:
         judges = ", ".join(c.removeprefix("verdict_") for c in judged.columns if c.startswith("verdict_")) or "none"
         raise FilterError(f"no verdicts of {verifier!r} in the frame. Filters that judged it: {judges}.")
-    wrong = judged.filter(pl.col(column).struct.field("outcome") == "reject").select(pl.exclude("^verdict_.*$"))
+    wrong = judged.filter(_is_wrong(judged, verifier, unfinished)).select(pl.exclude("^verdict_.*$"))
     good, wrong = (_side(rows, seed) for rows in (kept(judged), wrong))
     partners = {key: rows for (key,), rows in wrong.partition_by("problem_id", as_dict=True).items()}
     pairs = []
@@ -39,9 +58,23 @@ def preference_pairs(
     return pl.DataFrame([_pair(*pair) for pair in pairs], schema=_schema(judged))
 
 
+def _is_wrong(judged: pl.DataFrame, verifier: str, unfinished: bool) -> pl.Expr:
+    """Rejected by the verifier and, where it is a member, by the whole combinator."""
+    columns = {f"verdict_{verifier.partition('.')[0]}", f"verdict_{verifier}"}
+    wrong = pl.all_horizontal(pl.col(c).struct.field("outcome").eq_missing(pl.lit("reject")) for c in columns)
+    if unfinished:
+        return wrong
+    wrong &= pl.col(f"verdict_{verifier}").struct.field("reason") != "no_answer"
+    if "finish_reason" in judged.columns:
+        wrong &= pl.col("finish_reason").cast(pl.String).fill_null("stop") == "stop"
+    return wrong
+
+
 def _side(rows: pl.DataFrame, seed: int) -> pl.DataFrame:
-    characters = pl.col("reasoning").cast(pl.String).str.len_chars().fill_null(0) + pl.col("response").str.len_chars()
-    tokens = pl.col("completion_tokens").cast(pl.Int64).fill_null(characters.cast(pl.Int64) // 4)
+    texts = pl.col("reasoning", "response").cast(pl.String).str.len_chars().cast(pl.Int64)
+    tokens = pl.sum_horizontal(texts) // 4
+    if "completion_tokens" in rows.columns:
+        tokens = pl.col("completion_tokens").cast(pl.Int64).fill_null(tokens)
     drawn = draws(seed, rows.select("problem_id", "sample"))
     return rows.select("problem_id", "problem", "sample", "reasoning", "response", tokens=tokens, draw=drawn)
 

@@ -6,7 +6,8 @@ import polars as pl
 from pydantic import Field, PositiveInt
 
 from filters import Filter, verdict_where
-from filters._votes import stated_answers, with_votes
+from filters._rewards import rewards
+from filters._votes import MinLead, stated_answers, with_votes
 
 
 class Majority(Filter):
@@ -19,13 +20,17 @@ class Majority(Filter):
 
     Score: share (0..1) of the problem's votes, weights included, that its most frequent answer has.
     Rejects: no_answer, minority_answer.
-    Abstains: missing_input, not_applicable (the row has a reference), too_few_samples, no_majority.
+    Abstains: missing_input, not_applicable (the row has a reference), too_few_samples, no_majority (a tie,
+        or a vote that is too close or too spread to be stable).
     """
 
     min_samples: PositiveInt = 4
     """Fewest samples of a problem that can have a majority."""
     min_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Least share of the votes that makes a majority."""
+    min_lead: MinLead = 1.0
+    """Least lead over the second most frequent answer, in standard errors of a toss between the two. 1 accepts 3 votes
+    against 1 and 5 against 2, but not 2 against 1; 2 accepts 4 against none and 7 against 1; 0 asks for none."""
     vote_despite_reference: bool = False
     """Judge rows that have a reference as well."""
 
@@ -58,21 +63,30 @@ class Majority(Filter):
         )
     )
 
+    def unverifiable(self, problems: pl.DataFrame) -> pl.Series:
+        """Problems with a reference, which do not vote."""
+        has_reference = pl.col("reference_answer").is_not_null() & pl.lit(not self.vote_despite_reference)
+        if "reference_answer" not in problems.columns:
+            return super().unverifiable(problems)
+        return problems.select(pl.when(has_reference).then(pl.lit("not_applicable"))).to_series()
+
     def sketch(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Each sample's answer and reward."""
         return rows.select(
             "problem_id",
             answer=stated_answers(rows["response"]),
             has_reference=pl.col("reference_answer").is_not_null(),
-            reward=_reward(rows["verdict_reward_score"]),
+            reward=rewards(rows["verdict_reward_score"]),
         )
 
     def judge_sketches(self, sketches: pl.DataFrame, rows_at: object) -> pl.Series:
         """Let the samples of each problem vote."""
-        logistic = 1 / (1 + (-pl.col("reward")).exp())
+        # Rewards beyond 30 differ from 30 by less than a vote can show, and weights of 0 have no majority.
+        logistic = 1 / (1 + (-pl.col("reward").clip(-30, 30)).exp())
         all_scored = pl.col("reward").is_not_null().all().over("problem_id")
         voted = with_votes(sketches, pl.when(all_scored).then(logistic).otherwise(1.0))
         has_majority = pl.col("majority").is_not_null() & (pl.col("share") >= self.min_share)
+        has_majority &= pl.col("lead") >= self.min_lead
         abstains = {
             "not_applicable": pl.col("has_reference") & ~pl.lit(self.vote_despite_reference),
             "too_few_samples": pl.col("samples") < self.min_samples,
@@ -84,10 +98,3 @@ class Majority(Filter):
         }
         verdict = verdict_where(score=pl.col("share"), rejects=rejects, abstains=abstains, evidence=pl.col("vote"))
         return voted.select(verdict).to_series()
-
-
-def _reward(verdicts: pl.Series) -> pl.Series:
-    """Scores of `reward_score`, null where it did not judge."""
-    if verdicts.dtype == pl.Null:
-        return pl.Series([None], dtype=pl.Float64).new_from_index(0, len(verdicts))
-    return verdicts.struct.field("score")

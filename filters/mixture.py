@@ -1,10 +1,11 @@
 """Mixture: how much of each domain or source a dataset has, such as R1's 600k of reasoning and 200k of the rest."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from fractions import Fraction
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
-from pydantic import Field, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeInt
 
 from filters import Filter, verdict_where
 from filters._draw import draws
@@ -27,7 +28,7 @@ class Mixture(Filter):
     """What the mixture is of."""
     caps: dict[str, NonNegativeInt] = Field(default_factory=dict)
     """Most rows by domain or source."""
-    ratios: dict[str, PositiveFloat] = Field(default_factory=dict)
+    ratios: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
     """Proportions by domain or source."""
     others: Literal["keep", "reject"] = "keep"
     """What becomes of rows whose domain or source is in neither."""
@@ -96,5 +97,6 @@ class Mixture(Filter):
 
     def _by_ratio(self, rows: Mapping[str, int]) -> dict[str, int]:
         """The largest whole numbers of rows in these proportions."""
-        most = min((rows[group] / ratio for group, ratio in self.ratios.items()), default=0.0)
-        return {group: int(most * ratio + 1e-9) for group, ratio in self.ratios.items()}
+        ratios = {group: Fraction(str(ratio)) for group, ratio in self.ratios.items()}  # 0.1 is a tenth, exactly
+        most = min((rows[group] / ratio for group, ratio in ratios.items()), default=Fraction(0))
+        return {group: int(most * ratio) for group, ratio in ratios.items()}

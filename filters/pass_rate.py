@@ -18,7 +18,8 @@ class PassRate(Filter):
 
     Score: pass rate (0..1) of the problem.
     Rejects: too_hard, too_easy.
-    Abstains: missing_input, inconsistent_counts (more samples than were drawn).
+    Abstains: missing_input, inconsistent_counts (more samples than were drawn, or rows that
+        disagree on how many were).
     """
 
     min_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -38,7 +39,9 @@ class PassRate(Filter):
             ("b", 3, "keep"),
             ("c", 8, "too_hard"),
             ("d", 0, "inconsistent_counts"),
-            ("e", None, "missing_input"),
+            ("e", 8, "inconsistent_counts"),
+            ("e", 4, "inconsistent_counts"),
+            ("f", None, "missing_input"),
         )
     )
 
@@ -51,10 +54,11 @@ class PassRate(Filter):
     def judge(self) -> pl.Expr:
         """Count the samples of each problem."""
         passed, drawn = pl.len().over("problem_id"), pl.col("samples_drawn").max().over("problem_id")
+        fewest = pl.col("samples_drawn").min().over("problem_id")
         rate = passed / drawn
         return verdict_where(
             score=rate.clip(upper_bound=1.0),
             rejects={"too_hard": rate < self.min_rate, "too_easy": rate > self.max_rate},
-            abstains={"inconsistent_counts": passed > drawn},
+            abstains={"inconsistent_counts": (passed > drawn) | (fewest < drawn)},
             evidence=pl.format("{} of {}", passed, drawn),
         )

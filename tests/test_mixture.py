@@ -58,6 +58,14 @@ def test_ratios_hold_within_a_row_and_nothing_more_would_fit(domains, ratios):
     assert {*survivors} <= {*ratios}
 
 
+def test_ratios_are_exact():
+    table = frame(["math"] * 7 + ["code"] * 30)
+    assert Counter(kept(Mixture(ratios={"math": 0.7, "code": 0.1}), table)["domain"]) == {"math": 7, "code": 1}
+    assert Counter(kept(Mixture(ratios={"math": 0.1, "code": 0.3}), table)["domain"]) == {"math": 7, "code": 21}
+    with pytest.raises(ValueError, match="greater than 0"):
+        Mixture(ratios={"math": 0})
+
+
 def test_what_has_no_rows_is_named():
     table = frame(["math"] * 3 + ["law"])
     verdicts = table.select(Mixture(ratios={"math": 1, "code": 1}).verdict()).to_series()

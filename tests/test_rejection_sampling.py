@@ -1,6 +1,7 @@
 """The policy decides, ties go to the lower sample, and chance is a hash of the row's own key."""
 
 from collections import Counter
+from random import Random
 
 import polars as pl
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filters import Verdict
-from filters._draw import shares
+from filters._signatures import signatures, similarities
 from filters._verdict import verdict_series
 from filters.rejection_sampling import RejectionSampling, compare_policies
 
@@ -88,6 +89,7 @@ def test_every_policy_keeps_its_quota_in_any_order(rows, by, keep, chance):
     order = list(range(len(rows)))
     chance.shuffle(order)
     assert sorted(kept(table[order], by=by, keep=keep)) == sorted(chosen)
+    assert {*chosen} <= {*kept(table, by=by, keep=keep + 1)}
     alone = kept(table.filter(pl.col("problem_id") == "a"), by=by, keep=keep)
     assert alone == [key for key in chosen if key[0] == "a"]
 
@@ -126,30 +128,95 @@ def test_most_different_takes_another_way_of_thinking():
     assert compared["similarity"][0] > 0.3 > compared["similarity"][1]
 
 
-def test_length_mix_follows_its_shares_where_it_can():
-    lengths = [100, 1000, 5000]
-    table = pl.DataFrame(
+def mixed(problems, lengths):
+    rows = problems * len(lengths)
+    return pl.DataFrame(
         {
-            "problem_id": [f"p{number // 3}" for number in range(1500)],
-            "sample": [number % 3 for number in range(1500)],
-            "completion_tokens": [lengths[number % 3] for number in range(1500)],
-            "reasoning": [None] * 1500,
-            "response": ["4"] * 1500,
+            "problem_id": [f"p{number // len(lengths)}" for number in range(rows)],
+            "sample": [number % len(lengths) for number in range(rows)],
+            "completion_tokens": lengths * problems,
+            "reasoning": [None] * rows,
+            "response": ["4"] * rows,
         },
         schema_overrides={"reasoning": pl.String},
     )
-    shares = {500: 0.2, 2000: 0.5, 9000: 0.3}
-    counts = Counter(sample for _, sample in kept(table, by="length_mix", length_shares=shares))
+
+
+SHARES = {500: 0.2, 2000: 0.5, 9000: 0.3}
+
+
+def test_length_mix_follows_its_shares_over_problems():
+    table = mixed(500, [100, 1000, 5000])
+    counts = Counter(sample for _, sample in kept(table, by="length_mix", length_shares=SHARES))
     assert [counts[sample] / 500 for sample in range(3)] == pytest.approx([0.2, 0.5, 0.3], abs=0.06)
     only_short = table.filter(pl.col("sample") == 0)
-    assert len(kept(only_short, by="length_mix", length_shares=shares)) == 500
-    with pytest.raises(ValueError, match="must add up to 1"):
-        RejectionSampling(by="length_mix", length_shares={500: 0.2})
+    assert len(kept(only_short, by="length_mix", length_shares=SHARES)) == 500
+    assert kept(table, by="length_mix", length_shares=SHARES, seed=1) != kept(
+        table, by="length_mix", length_shares=SHARES
+    )
 
 
-@given(st.integers(0, 2**64 - 1), st.lists(st.integers(1, 9), min_size=1, max_size=4))
-def test_a_draw_falls_into_one_part_of_the_whole(number, parts):
-    whole = sum(parts)
-    [part] = shares(pl.Series([number], dtype=pl.UInt64), [p / whole for p in parts])
-    assert sum(parts[:part]) / whole <= number / 2**64 + 1e-12
-    assert number / 2**64 <= sum(parts[: part + 1]) / whole + 1e-12
+def test_length_mix_follows_its_shares_within_a_problem():
+    table = mixed(1, [100] * 10 + [1000] * 10 + [5000] * 10)
+    counts = Counter(sample // 10 for _, sample in kept(table, by="length_mix", keep=10, length_shares=SHARES))
+    assert [counts[part] for part in range(3)] == pytest.approx([2, 5, 3], abs=1)
+    [evidence] = {
+        v["evidence"]
+        for v in table.select(RejectionSampling(by="length_mix", length_shares={9000: 1.0}).verdict()).to_series()
+        if v["outcome"] == "keep"
+    }
+    assert evidence == "length_mix: 1 of 30, for the class up to 9000 tokens"
+
+
+@pytest.mark.parametrize("shares", [{}, {500: 0.2}, {500: 1.5, 900: -0.5}])
+def test_shares_are_parts_of_a_whole(shares):
+    with pytest.raises(ValueError, match=r"must add up to 1|greater than 0"):
+        RejectionSampling(by="length_mix", length_shares=shares)
+
+
+def test_lengths_are_compared_in_one_unit():
+    some = ROWS.with_columns(
+        completion_tokens=pl.Series([10, None, 30, 5, 4]), reasoning=pl.Series(["x", "xxx", "xx", "", ""])
+    )
+    assert kept(some, by="shortest") == [("a", 3), ("b", 1)]
+    assert kept(some, by="longest") == [("a", 1), ("b", 0)]
+
+
+TEXT = st.lists(st.sampled_from("abcdefgh"), max_size=30).map(" ".join)
+
+
+@given(st.lists(TEXT, min_size=1, max_size=7), st.integers(1, 7))
+def test_most_different_is_what_a_slow_search_finds(texts, keep):
+    table = pl.DataFrame({"problem_id": "a", "sample": range(len(texts)), "completion_tokens": 1, "reasoning": texts})
+    signed = signatures(pl.Series([f"{text}\n4" for text in texts])).to_numpy()
+    order = sorted(range(len(texts)), key=lambda row: (len(texts[row]), row))
+    chosen = [order[0]]
+    while len(chosen) < min(keep, len(texts)):
+        closest = {row: max(similarities(signed[[row]], signed[c])[0] for c in chosen) for row in order}
+        chosen.append(min((row for row in order if row not in chosen), key=lambda row: closest[row]))
+    found = kept(table.with_columns(response=pl.lit("4")), by="most_different", keep=keep)
+    assert sorted(sample for _, sample in found) == sorted(chosen)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.3, 0.7, 0.95, 1.0])
+def test_signatures_estimate_the_similarity_of_sets_of_3_grams(shared):
+    vocabulary = [f"{a}{b}" for a in "bcdfghjklmnpqrstvwxz" for b in "aeiou"]
+    errors = []
+    for seed in range(40):
+        random = Random(seed)
+        first, second = (random.choices(vocabulary, k=600) for _ in range(2))
+        second[: int(600 * shared)] = first[: int(600 * shared)]
+        sets = [{*zip(text, text[1:], text[2:], strict=False)} for text in (first, second)]
+        exact = len(sets[0] & sets[1]) / len(sets[0] | sets[1])
+        one, other = signatures(pl.Series([" ".join(first), " ".join(second)])).to_numpy()
+        errors.append(similarities(one[None], other)[0] - exact)
+    assert abs(sum(errors) / 40) < 0.03
+    assert max(map(abs, errors)) < 0.25
+
+
+def test_signatures_of_next_to_nothing():
+    nothing, one, two = signatures(pl.Series(["", "a", "b c"])).to_numpy()
+    assert similarities(nothing[None], nothing)[0] == 1
+    assert similarities(one[None], nothing)[0] == 0
+    assert similarities(one[None], one)[0] == 1
+    assert similarities(one[None], two)[0] == 0
