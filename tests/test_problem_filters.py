@@ -92,11 +92,11 @@ def test_rewards_of_any_size_leave_a_vote(reward):
 
 def test_long_answers_vote_and_are_remembered_by_their_beginning():
     proof = "x" * 5000
-    rows = samples(*[proof] * 4, proof[:-1] + "y", reference="41")
+    rows = samples(*[proof] * 5, proof[:-1] + "y", reference="41")
     found = outcomes(Majority(vote_despite_reference=True), rows)
-    assert found == ["keep"] * 4 + ["minority_answer"]
+    assert found == ["keep"] * 5 + ["minority_answer"]
     assert Majority().sketch(rows.with_columns(verdict_reward_score=None))["answer"].str.len_chars().max() < 2100
-    assert outcomes(SuspectGold(), rows) == ["undecidable"] * 5
+    assert outcomes(SuspectGold(), rows) == ["undecidable"] * 6
 
 
 def test_problems_on_which_majority_can_only_abstain_are_known_before_sampling():
