@@ -47,6 +47,12 @@ def read_table(table: Table, what: str) -> tuple[pl.DataFrame, dict[str, Any]]:
     return rows, {**provenance, "rows": rows.height}
 
 
+def benchmark(dataset: str, config: str | None, split: str, revision: str | None) -> pl.DataFrame:
+    """The rows of a benchmark on the Hub, for `decontaminate`. Raises HubError."""
+    table = Table(dataset=dataset, config=config, split=split, revision=revision)
+    return read_table(table, f"decontaminate.benchmarks {dataset}")[0]
+
+
 def load_rows(folder: Path, config: str) -> "datasets.Dataset":
     """The train split of one config of a dataset folder that we wrote, for a trainer."""
     import datasets

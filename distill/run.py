@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filters._benchmarks
 from distill import __version__
 from distill.progress import Progress, duration
 from distill.recipe import Recipe, RecipeStudent
@@ -57,6 +58,7 @@ STAGES = (
 
 def open_run(recipe_path: str | Path, *, runs: Path, name: str | None = None, overrides: tuple[str, ...] = ()) -> Run:
     """The run of a recipe file, in `runs/<name>`; the name is the file's unless given."""
+    filters._benchmarks.hub = lambda *dataset: importlib.import_module("distill.hub").benchmark(*dataset)
     path = Path(recipe_path)
     name = name or path.stem
     return Run(name, runs / name, load_recipe(path, overrides))

@@ -79,8 +79,16 @@ def _check_key(table: pl.DataFrame, key: tuple[str, ...], what: str) -> None:
 
 
 def verifier_input(table: pl.DataFrame) -> list[pl.Series]:
-    """The columns of `VERIFIER_INPUT` that a table has, as JSON text where they are lists or structs."""
-    return [_as_json(table[name]) for name in VERIFIER_INPUT if name in table.columns]
+    """The columns of `VERIFIER_INPUT` that a table has, as JSON text where they are lists or structs.
+
+    IFEval's two lists, `instruction_id_list` and `kwargs`, are `constraints`.
+    """
+    found = [_as_json(table[name]) for name in VERIFIER_INPUT if name in table.columns]
+    if "constraints" not in table.columns and {"instruction_id_list", "kwargs"} <= {*table.columns}:
+        rows = table.select("instruction_id_list", "kwargs").iter_rows()
+        paired = [[{"id": i, "kwargs": k} for i, k in zip(ids, kwargs, strict=False)] for ids, kwargs in rows]
+        found.append(pl.Series("constraints", [json.dumps(pairs) for pairs in paired], dtype=pl.String))
+    return found
 
 
 def _as_json(column: pl.Series) -> pl.Series:

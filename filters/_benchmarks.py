@@ -1,6 +1,7 @@
 """Benchmark items, as they stand in files. What holds one of them is found by `_contamination`."""
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,14 @@ READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
 }
 
 
+HUB_ID = re.compile(r"([\w.-]+/[\w.-]+?)(?::([\w.-]+?))?(?::([\w.-]+?))?(?:@([\w./-]+))?", re.ASCII)
+"""``owner/name``, ``owner/name:config:split@revision``."""
+
+HubReader = Callable[[str, str | None, str, str | None], pl.DataFrame]
+hub: HubReader | None = None
+"""Reads a Hub dataset by id, config, split and revision. distill sets it: this package knows no Hub."""
+
+
 class Item(NamedTuple):
     """One problem of a benchmark."""
 
@@ -27,27 +36,46 @@ class Item(NamedTuple):
 
 
 def read_items(paths: Sequence[str], texts: Sequence[str]) -> list[Item]:
-    """The items of benchmark files (JSONL, Parquet, CSV), named ``file:row``, and those given as texts."""
+    """The items of benchmark files or Hub datasets, named ``file:row``, and those given as texts."""
     items = [Item(f"text:{number}", text) for number, text in enumerate(texts)]
-    for path in map(Path, paths):
-        if not path.is_file():
-            raise FilterError(f"no benchmark file {str(path)!r}: give the path of a JSONL, Parquet or CSV file.")
-        texts = _column(path, path.stat().st_mtime_ns)
-        items += [Item(f"{path.stem}:{row}", text) for row, text in enumerate(texts) if text]
+    for path in paths:
+        name, texts = _of_file(Path(path)) if Path(path).suffix in READERS else _of_hub(path)
+        items += [Item(f"{name}:{row}", text) for row, text in enumerate(texts) if text]
     return items
+
+
+def _of_file(path: Path) -> tuple[str, list[str]]:
+    if not path.is_file():
+        raise FilterError(f"no benchmark file {str(path)!r}: give the path of a JSONL, Parquet or CSV file.")
+    return path.stem, _column(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _of_hub(dataset: str) -> tuple[str, list[str]]:
+    match = HUB_ID.fullmatch(dataset)
+    if match is None:
+        endings = ", ".join(READERS)
+        raise FilterError(
+            f"benchmark {dataset!r}: expected a file ending in {endings}, or a Hub id such as openai/gsm8k."
+        )
+    if hub is None:
+        raise FilterError(f"benchmark {dataset!r}: Hub datasets are read by distill only; here, give a file.")
+    name, config, split, revision = match.groups()
+    return name, _texts(hub(name, config, split or "test", revision), f"dataset {name!r}")
 
 
 @lru_cache(maxsize=64)
 def _column(path: Path, mtime_ns: int) -> list[str]:
     """The problems in a file; read again only if it has changed."""
-    if path.suffix not in READERS:
-        raise FilterError(f"the benchmark file {str(path)!r} should end in {', '.join(READERS)}.")
-    frame = READERS[path.suffix](path)
+    return _texts(READERS[path.suffix](path), f"file {str(path)!r}")
+
+
+def _texts(frame: pl.DataFrame, what: str) -> list[str]:
     for name in TEXT_COLUMNS:
         if name in frame.columns:
             return frame[name].cast(pl.String).to_list()
     raise FilterError(
-        f"the benchmark file {str(path)!r} has none of the columns {', '.join(TEXT_COLUMNS)}; "
+        f"the benchmark {what} has none of the columns {', '.join(TEXT_COLUMNS)}; "
         f"it has {', '.join(frame.columns)}. Rename the one that holds the problems."
     )
 

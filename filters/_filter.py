@@ -1,13 +1,14 @@
 """The one concept of this package: a filter, named and parameterised, whose value is a verdict on every row."""
 
 import hashlib
-import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import polars as pl
@@ -235,7 +236,9 @@ def source_digest(cls: type) -> str:
         name = waiting.pop()
         if name not in sources:
             sources[name] = _source(name, cls)
-            waiting += [f"filters.{private}" for private in re.findall(r"filters\.(_\w+) import", sources[name])]
+            imports = " ".join(re.findall(r"^[ ]*(?:from|import) filters\b.*$", sources[name], re.MULTILINE))
+            private = {f"filters.{module}" for module in re.findall(r"\b_\w+", imports)}
+            waiting += sorted(module for module in private if importlib.util.find_spec(module))
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -243,7 +246,13 @@ def _source(module: str, cls: type) -> str:
     if module == "__main__":  # a script or a notebook: what else it holds is not the filter
         functions = [value for value in vars(cls).values() if inspect.isfunction(value)]
         return "".join(inspect.getsource(function) for function in functions)
-    return inspect.getsource(sys.modules.get(module) or importlib.import_module(module))
+    if module in sys.modules:
+        return inspect.getsource(sys.modules[module])
+    # Read, not imported: what a filter needs to judge is not loaded to say what it is.
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).read_text(encoding="utf-8")
 
 
 def _version(distribution: str) -> str | None:

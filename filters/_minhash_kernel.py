@@ -24,7 +24,7 @@ def _sign(
 ) -> None:
     for text in range(len(firsts) - 1):
         for begin in range(firsts[text], firsts[text + 1], BLOCK):
-            # A slice, whose places are known not to be negative: only then does the loop over it use vector instructions.
+            # A slice, whose places are known not to be negative: only then is the loop over it vectorised.
             block = hashes[begin : min(begin + BLOCK, firsts[text + 1])]
             for k in range(len(a)):
                 factor, summand, least = a[k], b[k], signed[text, k]

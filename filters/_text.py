@@ -129,35 +129,3 @@ def array_loops(more_bytes: int = 0) -> Any:
 
 
 _seen_bytes = 0
-
-
-TOKEN = r"\p{Han}|\p{Hiragana}|\p{Katakana}|\p{Thai}|\p{N}|[\p{L}\p{M}]{1,12}|[^\p{L}\p{M}\p{N}\s]|\s{8}"
-"""One token: an unspaced character, a digit, up to 12 letters, a sign, or eight white spaces.
-
-Digits and long words are cut so that ``181818…`` and ``aaaa…`` are runs of tokens and not one odd word.
-"""
-
-
-def tokens(texts: pl.Series, token: str = TOKEN) -> pl.DataFrame:
-    """Hashes of the lower-cased tokens of each text, in order: columns row (index of the text) and word (UInt64)."""
-    rows = pl.DataFrame({"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True), "text": texts.cast(pl.String)})
-    words = rows.select("row", pl.col("text").str.to_lowercase().str.extract_all(token).alias("word"))
-    return words.explode("word").drop_nulls().with_columns(pl.col("word").hash())
-
-
-def grams(words: pl.DataFrame, n: int) -> pl.DataFrame:
-    """Hashes of all n-grams of `tokens`, in order: columns row, place (of its first token) and gram (UInt64).
-
-    A text of fewer than n tokens has none.
-    """
-    # A polynomial hash over wrapping 64-bit integers: the n-gram that starts here, in n vectorised steps.
-    gram = pl.lit(0, pl.UInt64)
-    for lag in range(n):
-        gram = gram * pl.lit(0x9E3779B97F4A7C15, pl.UInt64) + pl.col("word").shift(-lag)
-    place = pl.int_range(pl.len(), dtype=pl.UInt32).over("row")
-    inside = pl.col("row") == pl.col("row").shift(-(n - 1))
-    return (
-        words.select("row", place.alias("place"), gram.alias("gram"), inside.alias("inside"))
-        .filter("inside")
-        .drop("inside")
-    )

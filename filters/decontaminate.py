@@ -34,7 +34,8 @@ class Decontaminate(Filter):
     """
 
     benchmarks: tuple[str, ...] = ()
-    """Paths of benchmark files (JSONL, Parquet or CSV) with their problems in a column problem, question or prompt."""
+    """Benchmark files (JSONL, Parquet or CSV) or Hub datasets (``owner/name:config:split@revision``; the split is test
+    if not given), with their problems in a column problem, question or prompt."""
     texts: tuple[str, ...] = ()
     """Further items, such as canary strings, as they are."""
     ngram_words: Annotated[int, Field(ge=2, le=64)] = 10

@@ -111,8 +111,8 @@ class RejectionSampling(Filter):
             rank, wanted = length_mix_first(rows, self.keep, self.length_shares, self.seed)
             return rank, pl.select(pl.format(", for the class up to {} tokens", wanted)).to_series()
         order = rows.select("problem_id", "scored", order=pl.struct(*self._keys(rows), sample="sample"))
-        rank = order.select(rank=pl.col("order").rank("ordinal").over("problem_id", "scored").cast(pl.Int64) - 1)
-        return rank["rank"], pl.Series([None], dtype=pl.String).new_from_index(0, rows.height)
+        ranked = order.select(rank=pl.col("order").rank("ordinal").over("problem_id", "scored").cast(pl.Int64) - 1)
+        return ranked["rank"], pl.Series([None], dtype=pl.String).new_from_index(0, rows.height)
 
     def _keys(self, rows: pl.DataFrame) -> list[Any]:
         """What to sort by, before the sample number."""

@@ -6,7 +6,7 @@ from bench.corpus import benchmarks, frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters import Chain, FilterError
+from filters import Chain, FilterError, _benchmarks
 from filters.decontaminate import Decontaminate
 
 ITEM = (
@@ -154,3 +154,24 @@ def test_pairs_of_the_same_problem_are_found_and_of_unrelated_ones_not(shared_da
         flags += sum(v["reason"] is not None for v in judge(texts, texts=tuple(others)))
     print(f"{'unrelated problems':<52} {flags:>4} of {untranslated.height:>4} found")
     assert flags == 0
+
+
+def test_a_benchmark_on_the_hub_is_read_by_whoever_can(monkeypatch):
+    asked = []
+
+    def hub(*dataset):
+        asked.append(dataset)
+        return pl.DataFrame({"question": ["How many r are in strawberry?", None]})
+
+    monkeypatch.setattr(_benchmarks, "hub", hub)
+    _benchmarks._of_hub.cache_clear()
+    items = _benchmarks.read_items(["org/set", "org/set:main:train@v1", "org/set:main"], [])
+    assert asked[:2] == [("org/set", None, "test", None), ("org/set", "main", "train", "v1")]
+    assert asked[2:] == [("org/set", "main", "test", None)]
+    assert items[0] == ("org/set:0", "How many r are in strawberry?")
+    monkeypatch.setattr(_benchmarks, "hub", None)
+    _benchmarks._of_hub.cache_clear()
+    wrong = {"org/set": "read by distill only", "a b": "expected a file ending in", "x/y.csv": "no benchmark file"}
+    for name, message in wrong.items():
+        with pytest.raises(FilterError, match=message):
+            _benchmarks.read_items([name], [])

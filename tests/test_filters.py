@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import filters
-from filters import FilterError, available, filter_class, load
+from filters import FilterError, _filter, available, filter_class, load
 from filters._canaries import faults_of_sandbox
 from filters.testing import CONTRACT
 
@@ -23,6 +23,17 @@ def test_contract(name, check):
 
 def test_provenance_changes_with_parameters():
     assert load("length").provenance()["digest"] != load("length", max_tokens=9999).provenance()["digest"]
+
+
+def test_provenance_reaches_every_private_module_that_a_verdict_passes_through(monkeypatch):
+    digest = load("repetition").provenance()["digest"]
+    real = _filter._source
+
+    def changed(module, cls):
+        return real(module, cls) + ("# changed" if module == "filters._tokens" else "")
+
+    monkeypatch.setattr(_filter, "_source", changed)
+    assert load("repetition").provenance()["digest"] != digest
 
 
 @pytest.mark.parametrize(

@@ -183,3 +183,17 @@ def test_offline_mode_is_named(monkeypatch, no_network):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match="cannot be reached"):
         read_table(Table(dataset="openai/gsm8k"), "problems")
+
+
+def test_a_benchmark_is_a_table_like_any_other(monkeypatch):
+    asked = []
+
+    def read(table, what):
+        asked.append((table, what))
+        return pl.DataFrame(ROWS[:1], strict=False), {}
+
+    monkeypatch.setattr(hub, "read_table", read)
+    assert hub.benchmark("org/set", None, "test", "v1").height == 1
+    [(table, what)] = asked
+    assert (table.dataset, table.split, table.revision) == ("org/set", "test", "v1")
+    assert what == "decontaminate.benchmarks org/set"

@@ -193,3 +193,13 @@ def test_gold_that_does_not_parse_is_reported_before_sampling(folder):
         "What is it?": "unparsable_gold",
         "Prove it.": "missing_input",
     }
+
+
+def test_ifeval_is_read_as_it_stands(folder, shared_data):
+    (folder / "recipe.yaml").write_text(
+        f"problems: {{path: {shared_data}/problems/ifeval.jsonl, columns: {{problem: prompt}}, domain: instruction}}\n"
+        "trajectories: {teacher: nobody/nothing}\nverdicts: [verify_instructions]\n"
+    )
+    shown = CliRunner().invoke(app, ["problems", "recipe.yaml"])
+    assert shown.exit_code == 0, shown.output
+    assert "abstained" not in shown.output
