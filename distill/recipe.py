@@ -7,6 +7,7 @@ Relative paths are relative to the folder in which the command is run, as in a M
 import difflib
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -139,6 +140,29 @@ class Generation(Section):
     """Arguments of the engine by its own names, such as tensor_parallel_size for vLLM."""
 
 
+class Until(Section):
+    """Sample a problem until enough of its samples are accepted: by the filters of row scope at the head of `verdicts`,
+    as each sample finishes. What a problem does not need is not paid for.
+    """
+
+    accepted: PositiveInt
+    """A problem is settled when this many of its samples are accepted."""
+    max_samples: PositiveInt
+    """Most samples of a problem."""
+    give_up_below: Share = 0.0
+    """A problem is settled when its acceptance rate is below this with a probability of 95 %, by a Beta posterior on a
+    uniform prior. Saves tokens on exactly the hard problems; 0 gives none up."""
+    ahead: NonNegativeInt = 0
+    """Samples of a problem in flight beyond those that are surely needed: keeps a large GPU busy with few problems, and
+    pays for samples that may turn out not to count."""
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.accepted > self.max_samples:
+            raise ValueError(f"accepted {self.accepted} cannot be reached with max_samples {self.max_samples}")
+        return self
+
+
 class RecipeStudent(Section):
     """The student of another recipe, which is run first if its student is missing or out of date."""
 
@@ -192,6 +216,8 @@ class Trajectories(Generation):
     """Hub model id, local model folder, {recipe: …} or {program: …}."""
     revision: str | None = None
     """Commit, tag or branch of a Hub teacher; the commit it resolves to is recorded."""
+    until: Until | None = None
+    """In place of samples_per_problem: sample each problem until enough samples are accepted."""
     import_: Annotated[Import | None, Field(alias="import")] = None
 
     @property
@@ -202,6 +228,10 @@ class Trajectories(Generation):
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         _exactly_one(self, "teacher", "import")
+        if self.until and self.import_:
+            raise ValueError("until is for a teacher that is sampled; an import has what it has")
+        if self.until and "samples_per_problem" in self.model_fields_set:
+            raise ValueError("give one of samples_per_problem and until")
         return self
 
 
@@ -335,6 +365,11 @@ class Recipe(Section):
                 return filter
         return None
 
+    @property
+    def head(self) -> list[filters.Filter]:
+        """The filters of row scope that the chain begins with: they can judge a sample as soon as it has finished."""
+        return list(takewhile(lambda filter: not filter.wide, self.verdicts))
+
 
 def _misfits(recipe: Recipe) -> Iterator[tuple[Place, str]]:
     names = [filter.name() for filter in recipe.verdicts]
@@ -345,6 +380,8 @@ def _misfits(recipe: Recipe) -> Iterator[tuple[Place, str]]:
         yield ("problems",), "required, but not there: a teacher needs problems; only an import brings its own"
     if recipe.problems is not None and recipe.trajectories.import_ is not None:
         yield ("problems",), "an import brings its own problems; leave one of problems and trajectories.import out"
+    if recipe.trajectories.until and not recipe.head:
+        yield ("trajectories", "until"), "needs a filter of row scope at the head of verdicts, to accept samples by"
     if recipe.student and not recipe.dataset:
         yield ("student",), "needs a dataset section, since students are trained on the dataset"
     if recipe.report and not (recipe.problems and recipe.problems.held_out):

@@ -122,6 +122,8 @@ def _key(run: Run, stage: Stage, teacher: "Teacher") -> str:
             inputs[name] = (run.manifest(name) or {}).get("digest")
     if stage.name == "verdicts":
         inputs["filters"] = [filter.provenance() for filter in run.recipe.verdicts]
+    if stage.name == "trajectories" and run.recipe.trajectories.until:
+        inputs["accepted_by"] = [filter.provenance() for filter in run.recipe.head]
     if stage.name in ("trajectories", "report"):
         inputs["teacher"] = teacher.digest
     table = run.recipe.problems if stage.name == "problems" else run.recipe.trajectories.import_

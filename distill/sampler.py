@@ -1,12 +1,13 @@
-"""Asks an engine for k samples of each problem and journals every one as it finishes. Asks nothing twice.
+"""Asks an engine for the samples that each problem needs and journals every one as it finishes. Asks nothing twice.
 
 Serves teachers (trajectories) and students (report) alike. Does not judge.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 
@@ -14,7 +15,8 @@ from distill.chat import clean_text, user_message
 from distill.engines import Completion, Engine, Request
 from distill.journal import Journal
 from distill.progress import Progress
-from distill.recipe import Generation
+from distill.recipe import Generation, Until
+from distill.scheduler import Scheduler
 from distill.store import RunError, digest, seed_of, write_text
 
 COMPLETION = pl.Schema(
@@ -28,85 +30,182 @@ COMPLETION = pl.Schema(
     }
 )
 
+Key = tuple[str, int]
+"""problem_id and sample."""
+
 _MAY_CHANGE = ("samples_per_problem", "engine", "engine_args")
 """What does not alter a sample that is already there: how many are asked for, and which engine asks."""
 
 
-def sample(
-    engine: Engine, problems: pl.DataFrame, settings: Generation, folder: Path, *, name: str, progress: Progress
-) -> pl.DataFrame:
-    """Every sample 0 .. samples_per_problem - 1 of every problem, from the journal in `folder` or else the engine.
+Accepts = Callable[[pl.DataFrame], list[bool]]
+"""Whether each of some finished samples (columns of `COMPLETION`) is accepted."""
 
-    Rows are in the order of the problems, then of the samples. A sample whose request failed in an earlier call is
-    asked again. Raises RunError where the folder's samples were drawn with other settings; they are left as they are.
+
+def sample(
+    engine: Engine,
+    problems: pl.DataFrame,
+    settings: Generation,
+    folder: Path,
+    *,
+    name: str,
+    progress: Progress,
+    until: Until | None = None,
+    accepts: Accepts | None = None,
+) -> pl.DataFrame:
+    """The samples of every problem, from the journal in `folder` or else the engine.
+
+    All of 0 .. samples_per_problem - 1; with `until`, those up to the one that settled the problem, as `accepts` judges
+    them. Rows are in the order of the problems, then of the samples. A sample whose request failed in an earlier call
+    is asked again. Raises RunError where the folder's samples were drawn with other settings; they are left as they
+    are.
     """
     asked = _settings(engine, settings)
     _check_same(folder / "sampling.json", asked)
-    wanted = {
-        (problem_id, number): (problem_id, number, problem)
-        for problem_id, problem in problems.select("problem_id", "problem").iter_rows()
-        for number in range(settings.samples_per_problem)
-    }
-    with Journal(folder / "journal.jsonl") as journal:
-        hashes = {problem_id: _request_hash(asked, problem) for problem_id, _, problem in wanted.values()}
-        done = _finished(journal, hashes)
-        missing = {key: request for key, request in wanted.items() if not _answered(done.get(key))}
+    texts = dict(problems.select("problem_id", "problem").iter_rows())
+    hashes = {problem_id: _request_hash(asked, problem) for problem_id, problem in texts.items()}
+    fixed = Until(accepted=settings.samples_per_problem, max_samples=settings.samples_per_problem)
+    scheduler = Scheduler(texts, until or fixed)
+    with Journal(folder / "journal.jsonl") as journal, _Judging(scheduler, accepts) as judging:
+        done = {key: row for key, row in _finished(journal, hashes).items() if _answered(row)}
         if journal.damaged:
             progress.say(f"  {journal.damaged} damaged lines in {journal.path.name}: their samples are asked again")
-        if missing:
-            _fill(
-                engine,
-                missing,
-                settings,
-                hashes,
-                journal,
-                name=name,
-                progress=progress,
-                before=len(wanted) - len(missing),
-            )
-            done = _finished(journal, hashes)
-    rows = [done[key] for key in wanted]
-    return pl.DataFrame(rows, schema=COMPLETION)
+        judging.replay(done)
+        if scheduler.open:
+            requests = _Requests(texts, settings, scheduler, judging, done)
+            _fill(engine, requests, hashes, journal, name=name, progress=progress)
+    return pl.DataFrame([done[p, n] for p in texts for n in range(scheduler.drawn(p))], schema=COMPLETION)
+
+
+class _Judging:
+    """Judges finished samples beside the engine, in a thread: it need not wait while others are being sampled."""
+
+    def __init__(self, scheduler: Scheduler, accepts: Accepts | None) -> None:
+        self._scheduler, self._accepts = scheduler, accepts
+        self.accepting = accepts is not None
+        self._waiting: list[dict[str, Any]] = []
+        self._judged: tuple[list[dict[str, Any]], Future[list[bool]]] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="judging")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def replay(self, done: Mapping[Key, dict[str, Any]]) -> None:
+        """Judge all samples that were there before."""
+        for row in done.values():
+            self.take(row)
+        self.settle(wait=True)
+
+    def take(self, row: dict[str, Any]) -> None:
+        """A sample has finished."""
+        if self._accepts is None:
+            self._scheduler.judged(row["problem_id"], row["sample"], False)
+        else:
+            self._waiting.append(row)
+
+    def settle(self, *, wait: bool) -> None:
+        """Pass on the verdicts that are in, and have the samples judged that wait; with `wait`, all of them."""
+        while self._judged or self._waiting:
+            if self._judged is None:
+                rows, self._waiting = self._waiting, []
+                assert self._accepts is not None
+                table = pl.DataFrame(rows, schema=COMPLETION)
+                self._judged = rows, self._thread.submit(self._accepts, table)
+            rows, future = self._judged
+            if not (wait or future.done()):
+                return
+            self._judged = None
+            for row, accepted in zip(rows, future.result(), strict=True):
+                self._scheduler.judged(row["problem_id"], row["sample"], accepted)
+
+
+class _Requests:
+    """What the engine pulls: requests for samples that are wanted and not there."""
+
+    def __init__(
+        self,
+        texts: Mapping[str, str],
+        settings: Generation,
+        scheduler: Scheduler,
+        judging: _Judging,
+        done: dict[Key, dict[str, Any]],
+    ) -> None:
+        self.texts, self.settings, self.scheduler, self.judging, self.done = texts, settings, scheduler, judging, done
+        self.in_flight: dict[str, Key] = {}
+
+    def __iter__(self) -> Iterator[Request | None]:
+        while self.scheduler.open:
+            self.judging.settle(wait=False)
+            key = self.scheduler.next()
+            if key is None and not self.in_flight:
+                self.judging.settle(wait=True)
+                key = self.scheduler.next()
+            if key is None:
+                if self.in_flight:
+                    yield None
+            elif key not in self.done:
+                request = _request(key, self.texts[key[0]], self.settings)
+                self.in_flight[request.request_id] = key
+                yield request
+
+    def finished(self, completion: Completion) -> Key:
+        """Which sample a completion is."""
+        return self.in_flight.pop(completion.request_id)
 
 
 def _fill(
     engine: Engine,
-    missing: dict[tuple[str, int], tuple[str, int, str]],
-    settings: Generation,
-    hashes: dict[str, str],
+    requests: _Requests,
+    hashes: Mapping[str, str],
     journal: Journal,
     *,
     name: str,
     progress: Progress,
-    before: int,
 ) -> None:
-    by_id = {f"{problem_id}#{number}": (problem_id, number) for problem_id, number, _ in missing.values()}
+    scheduler = requests.scheduler
+    problems, settled = len(hashes), len(hashes) - scheduler.open
     tokens = failed = 0
-    with progress.task(name, before + len(missing), done=before) as advance:
-        for completion in engine.complete(_requests(missing.values(), settings)):
-            problem_id, number = by_id.pop(completion.request_id)
-            journal.append(_row(problem_id, number, hashes[problem_id], completion))
+    with progress.task(name, problems, done=settled) as advance:
+        for completion in engine.complete(requests):
+            key = requests.finished(completion)
+            row = _row(*key, hashes[key[0]], completion)
+            journal.append(row)
+            requests.done[key] = {column: row[column] for column in COMPLETION}
+            requests.judging.take(requests.done[key])
             tokens += completion.completion_tokens
             failed += completion.finish_reason.startswith("failed")
-            advance(1, f"{tokens:,} tokens" + (f", {failed} failed" if failed else ""))
+            now = problems - scheduler.open
+            advance(now - settled, _note(scheduler, requests.judging.accepting, tokens, failed))
+            settled = now
         journal.flush()
-    if by_id:
-        raise RunError(
-            f"the engine left {len(by_id)} of {len(missing)} requests unanswered, the first is {next(iter(by_id))}"
-        )
+        requests.judging.settle(wait=True)
+        advance(problems - scheduler.open - settled, _note(scheduler, requests.judging.accepting, tokens, failed))
+    if left := [*requests.in_flight]:
+        raise RunError(f"the engine left {len(left)} requests unanswered, the first is {left[0]}")
 
 
-def _requests(wanted: Any, settings: Generation) -> Iterator[Request]:
-    for problem_id, number, problem in wanted:
-        yield Request(
-            request_id=f"{problem_id}#{number}",
-            messages=(user_message(problem, settings.instruction),),
-            max_tokens=settings.max_tokens,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            open_think=settings.open_think,
-            seed=seed_of(settings.seed, problem_id, number),
-        )
+def _request(key: Key, problem: str, settings: Generation) -> Request:
+    problem_id, number = key
+    return Request(
+        request_id=f"{problem_id}#{number}",
+        messages=(user_message(problem, settings.instruction),),
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        open_think=settings.open_think,
+        seed=seed_of(settings.seed, problem_id, number),
+    )
+
+
+def _note(scheduler: Scheduler, accepting: bool, tokens: int, failed: int) -> str:
+    parts = [f"{tokens:,} tokens"]
+    if accepting and tokens:
+        parts.append(f"{scheduler.accepted:,} accepted")
+    if failed:
+        parts.append(f"{failed:,} failed")
+    return ", ".join(parts)
 
 
 def _row(problem_id: str, number: int, request_hash: str, completion: Completion) -> dict[str, Any]:
@@ -121,7 +220,7 @@ def _row(problem_id: str, number: int, request_hash: str, completion: Completion
     }
 
 
-def _finished(journal: Journal, hashes: dict[str, str]) -> dict[tuple[str, int], dict[str, Any]]:
+def _finished(journal: Journal, hashes: Mapping[str, str]) -> dict[Key, dict[str, Any]]:
     """The last row of each sample of the requests wanted now; a problem whose text has changed has none."""
     return {
         (row["problem_id"], row["sample"]): {column: row[column] for column in COMPLETION}
@@ -130,8 +229,8 @@ def _finished(journal: Journal, hashes: dict[str, str]) -> dict[tuple[str, int],
     }
 
 
-def _answered(row: dict[str, Any] | None) -> bool:
-    return row is not None and not row["finish_reason"].startswith("failed")
+def _answered(row: Mapping[str, Any]) -> bool:
+    return not row["finish_reason"].startswith("failed")
 
 
 def _settings(engine: Engine, settings: Generation) -> dict[str, Any]:

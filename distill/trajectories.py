@@ -18,6 +18,7 @@ from distill.recipe import Import, Program, Trajectories
 from distill.sampler import sample
 from distill.schema import TRAJECTORY, check, verifier_input
 from distill.store import KEY, Run, RunError, file_digest, text_digest, write_parquet
+from filters import Chain, kept
 
 
 def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]:
@@ -43,15 +44,38 @@ def _sampled(
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     problems = run.problems("train")
     with _open(section, teacher, progress) as engine:
-        completions = sample(engine, problems, section, run.path("trajectories"), name="sampling", progress=progress)
         identity: Mapping[str, Any] = engine.identity
+        name = f"{identity['model']}@{identity['revision']}"
+        head = Chain(run.recipe.head)
+
+        def accepts(completions: pl.DataFrame) -> list[bool]:
+            rows = _trajectories(completions, problems, name).with_row_index("row")
+            survivors = kept(head.judge(rows))
+            return rows["row"].is_in(survivors["row"].implode()).to_list()
+
+        completions = sample(
+            engine,
+            problems,
+            section,
+            run.path("trajectories"),
+            name="sampling",
+            progress=progress,
+            until=section.until,
+            accepts=accepts if section.until else None,
+        )
+    table = _trajectories(completions, problems, name)
+    return table, {"teacher": dict(identity)}
+
+
+def _trajectories(completions: pl.DataFrame, problems: pl.DataFrame, teacher: str) -> pl.DataFrame:
+    """Completions with the problems that they answer."""
     table = completions.join(problems.drop("split"), on="problem_id", how="left", maintain_order="left")
     table = table.with_columns(
         split_completions(table["text"]),
-        samples_drawn=pl.lit(section.samples_per_problem, pl.Int32),
-        teacher=pl.lit(f"{identity['model']}@{identity['revision']}"),
+        samples_drawn=pl.len().over("problem_id").cast(pl.Int32),
+        teacher=pl.lit(teacher),
     )
-    return table.select(*TRAJECTORY, *verifier_input(table)), {"teacher": dict(identity)}
+    return table.select(*TRAJECTORY, *verifier_input(table))
 
 
 def _open(section: Trajectories, teacher: str | None, progress: Progress) -> Engine:

@@ -1,13 +1,18 @@
 """Nothing finished is asked twice, nothing is lost, and settings are never mixed."""
 
+import random
+
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from distill.engines import Completion
 from distill.engines.scripted import ScriptedEngine
 from distill.progress import Silent
-from distill.recipe import Generation
+from distill.recipe import Generation, Until
 from distill.sampler import sample
+from distill.scheduler import Scheduler, beta_below
 from distill.store import RunError
 
 PROBLEMS = pl.DataFrame({"problem_id": ["a", "b", "c"], "problem": ["1 + 1?", "2 + 2?", "3 + 3?"]})
@@ -109,5 +114,110 @@ def test_an_engine_that_leaves_requests_unanswered_is_an_error(tmp_path):
         def complete(self, requests):
             yield from list(super().complete(requests))[:-1]
 
-    with Lazy(Counting(), name="script") as engine, pytest.raises(RunError, match="1 of 6 requests unanswered"):
+    with (
+        Lazy(Counting(), name="script") as engine,
+        pytest.raises(RunError, match="left 1 requests unanswered, the first is c#1"),
+    ):
         sample(engine, PROBLEMS, SETTINGS, tmp_path, name="t", progress=Silent())
+
+
+def solves(request) -> bool:
+    """Whether a request's sample is right: problem b seldom, c never."""
+    share = {"a": 0.7, "b": 0.3, "c": 0.0}[request.request_id[0]]
+    return random.Random(request.seed).random() < share
+
+
+def answers(request) -> str:
+    return f"<think>\n{request.seed}\n</think>\n\n{'right' if solves(request) else 'wrong'}"
+
+
+class Noting(Counting):
+    """Answers, and notes what it was asked."""
+
+    def __init__(self, stop_after=None):
+        super().__init__(stop_after=stop_after)
+
+    def __call__(self, request):
+        super().__call__(request)
+        return answers(request)
+
+
+def accepts(completions: pl.DataFrame) -> list[bool]:
+    return completions["text"].str.ends_with("right").to_list()
+
+
+def accepted_until(folder, until, *, answer=answers, in_flight=3):
+    with ScriptedEngine(answer, name="script", in_flight=in_flight) as opened:
+        return sample(
+            opened, PROBLEMS, SETTINGS, folder, name="t", progress=Silent(), until=Until(**until), accepts=accepts
+        )
+
+
+UNTIL = {"accepted": 2, "max_samples": 12}
+
+
+def test_a_problem_is_asked_until_enough_is_accepted(tmp_path):
+    noting = Noting()
+    table = accepted_until(tmp_path, UNTIL, answer=noting)
+    for problem_id in "abc":
+        rows = table.filter(pl.col("problem_id") == problem_id)
+        right = accepts(rows)
+        assert rows["sample"].to_list() == list(range(len(rows)))
+        assert sum(right) == 2 and right[-1] if len(rows) < 12 else sum(right[:-1]) < 2
+    assert len(noting.asked) == len(table)  # nothing is asked that may turn out not to be needed
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 7])
+def test_what_finishes_first_does_not_matter(tmp_path, in_flight):
+    table = accepted_until(tmp_path, UNTIL, in_flight=in_flight)
+    assert table.equals(accepted_until(tmp_path / "other", UNTIL | {"ahead": 5}, in_flight=5))
+
+
+def test_it_goes_on_where_it_was_interrupted_and_with_other_limits(tmp_path):
+    undisturbed = accepted_until(tmp_path / "undisturbed", UNTIL)
+    for stop_after in (1, 3, 4):
+        with pytest.raises(KeyboardInterrupt):
+            accepted_until(tmp_path, UNTIL, answer=Noting(stop_after))
+    assert accepted_until(tmp_path, UNTIL).equals(undisturbed)
+    noting = Noting()
+    more = accepted_until(tmp_path, UNTIL | {"accepted": 3}, answer=noting)
+    assert len(more) == len(undisturbed) + len(noting.asked)
+    assert accepted_until(tmp_path, UNTIL).equals(undisturbed)
+
+
+def test_a_hopeless_problem_is_given_up(tmp_path):
+    table = accepted_until(tmp_path, UNTIL | {"max_samples": 60, "give_up_below": 0.1})
+    # 28 failures of 28 leave a probability of 0.95 that the rate is below 0.1.
+    assert table.filter(pl.col("problem_id") == "c").height == 28
+
+
+def test_the_posterior_is_that_of_a_beta_variable():
+    assert beta_below(1, 1, 0.3) == pytest.approx(0.3)
+    assert beta_below(1, 29, 0.1) == pytest.approx(1 - 0.9**29)
+    drawn = [random.Random(seed).betavariate(3, 6) < 0.25 for seed in range(20_000)]
+    assert beta_below(3, 6, 0.25) == pytest.approx(sum(drawn) / len(drawn), abs=0.01)
+
+
+verdicts = st.lists(st.booleans(), min_size=8, max_size=8)
+keys = st.sets(st.tuples(st.integers(0, 4), st.integers(0, 7)), max_size=6)
+
+
+@given(st.lists(verdicts, max_size=5), keys, st.integers(1, 4), st.integers(0, 3), st.randoms())
+def test_the_scheduler_asks_for_what_is_needed_in_any_order_of_verdicts(problems, before, accepted, ahead, chance):
+    scheduler = Scheduler(map(str, range(len(problems))), Until(accepted=accepted, max_samples=8, ahead=ahead))
+    before = [(str(problem), number) for problem, number in before if problem < len(problems)]
+    for problem, number in before:  # of an interrupted run
+        scheduler.judged(problem, number, problems[int(problem)][number])
+    in_flight, asked = [], []
+    while scheduler.open:
+        while (key := scheduler.next()) is not None:
+            assert key not in [*asked, *before]
+            asked.append(key)
+            in_flight.append(key)
+        assert in_flight, "nothing in flight and nothing to ask: it would wait for ever"
+        problem, number = in_flight.pop(chance.randrange(len(in_flight)))
+        scheduler.judged(problem, number, problems[int(problem)][number])
+    for number, right in enumerate(problems):
+        enough = [n for n in range(1, 9) if sum(right[:n]) >= accepted]
+        assert scheduler.drawn(str(number)) == (enough or [8])[0]
+        assert sum(p == str(number) and n >= scheduler.drawn(p) for p, n in asked) <= ahead

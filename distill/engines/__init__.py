@@ -7,6 +7,7 @@ makes the requests can look at what has finished before making the next one.
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import Any, Protocol, Self
 
 from distill.chat import Message
@@ -49,8 +50,12 @@ class Engine(Protocol):
     identity: Mapping[str, Any]
     """What a sample depends on besides its request: model, revision, template digest, engine and version."""
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
-        """Yield one completion per request, in the order in which they finish. Requests are pulled lazily."""
+    def complete(self, requests: Iterable[Request | None]) -> Iterator[Completion]:
+        """Yield one completion per request, in the order in which they finish. Requests are pulled lazily.
+
+        None among the requests means: nothing now, ask again after the next completion. It comes only while a request
+        is in flight.
+        """
         ...
 
     def close(self) -> None:
@@ -60,6 +65,11 @@ class Engine(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
+
+
+def pull(source: Iterator[Request | None], most: int) -> list[Request]:
+    """The next requests, up to `most` or to the first None."""
+    return [request for request in takewhile(lambda request: request is not None, islice(source, most)) if request]
 
 
 def choose_engine(wanted: str) -> tuple[str, str]:

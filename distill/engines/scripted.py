@@ -6,10 +6,9 @@ No model and no tokenizer: a token here is a word, that is, a run of characters 
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
 from typing import Any, Self
 
-from distill.engines import Completion, EngineError, Request
+from distill.engines import Completion, EngineError, Request, pull
 
 _WORD = re.compile(r"\S+")
 
@@ -40,12 +39,12 @@ class ScriptedEngine:
             "args": {},
         }
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+    def complete(self, requests: Iterable[Request | None]) -> Iterator[Completion]:
         """Yield one completion per request. At most `in_flight` requests are pulled and not yet answered."""
         source = iter(requests)
         waiting: list[Request] = []
         while True:
-            waiting += islice(source, self._in_flight - len(waiting))
+            waiting += pull(source, self._in_flight - len(waiting))
             if not waiting:
                 return
             request = min(waiting, key=lambda request: hashlib.sha256(request.request_id.encode()).digest())

@@ -6,10 +6,9 @@ No streaming within a batch, no cache shared between requests: a batch takes as 
 import gc
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
-from distill.engines import Completion, EngineError, Request
+from distill.engines import Completion, EngineError, Request, pull
 from distill.engines._local import LocalModel, Prompt, check_args
 
 if TYPE_CHECKING:
@@ -45,10 +44,10 @@ class TransformersEngine:
         self._model: Any = None
         self._end_tokens: frozenset[int] = frozenset()
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+    def complete(self, requests: Iterable[Request | None]) -> Iterator[Completion]:
         """Yield one completion per request, batch by batch. A batch is pulled when the one before is answered."""
         source = iter(requests)
-        while batch := list(islice(source, self._args["batch_size"])):
+        while batch := pull(source, self._args["batch_size"]):
             yield from self._complete_batch(batch)
 
     def _complete_batch(self, batch: list[Request]) -> Iterator[Completion]:

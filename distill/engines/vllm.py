@@ -70,7 +70,7 @@ class VllmEngine:
         self.most_in_flight = 0
         """Requests pulled and not yet answered, at most; known once weights are loaded."""
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+    def complete(self, requests: Iterable[Request | None]) -> Iterator[Completion]:
         """Yield one completion per request, in the order in which they finish. Requests are pulled lazily."""
         if self._sampling:
             raise EngineError("this engine is already answering; exhaust or close the earlier iterator first")
@@ -83,14 +83,19 @@ class VllmEngine:
             if in_flight and self._engine is not None:
                 self._guarded(self._engine.abort_request, list(in_flight))
 
-    def _stream(self, source: Iterator[Request], in_flight: dict[str, tuple[Request, Prompt]]) -> Iterator[Completion]:
+    def _stream(
+        self, source: Iterator[Request | None], in_flight: dict[str, tuple[Request, Prompt]]
+    ) -> Iterator[Completion]:
         exhausted = False
         count = 0
         while True:
             while not exhausted and len(in_flight) < max(self.most_in_flight, 1):
-                request = next(source, None)
-                if request is None:
+                try:
+                    request = next(source)
+                except StopIteration:
                     exhausted = True
+                    break
+                if request is None:
                     break
                 count += 1
                 # Numbered here, so that a caller's repeated id cannot mix two requests up.

@@ -1,0 +1,102 @@
+"""Which sample to ask for next, so that no problem is asked more than it needs.
+
+A problem's samples are looked at in their order 0, 1, 2, …: it is settled by the first one at which it has enough
+accepted, has had its most, or is hopeless. So what a run ends with depends on the samples and on nothing else: not on
+which finished first, nor on how often the run was interrupted. Does not sample, and does not judge.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import comb
+
+from distill.recipe import Until
+
+SURE = 0.95
+"""Probability, by the posterior, from which a problem counts as hopeless."""
+
+
+@dataclass
+class _Problem:
+    """What is known of one problem."""
+
+    asked: int = 0
+    """Samples 0 .. asked - 1 have been asked for or were there before."""
+    judged: int = 0
+    """Samples 0 .. judged - 1 have been looked at, in their order."""
+    accepted: int = 0
+    """Of these."""
+    early: dict[int, bool] = field(default_factory=dict)
+    """Verdicts on samples that wait for one before them."""
+    settled: bool = False
+
+
+class Scheduler:
+    """Hands out samples to ask for, and takes verdicts on them.
+
+    A fixed number k of samples is the case `accepted: k, max_samples: k` in which nothing is accepted before its end.
+    """
+
+    def __init__(self, problem_ids: Iterable[str], until: Until) -> None:
+        self.until = until
+        self._problems = {problem_id: _Problem() for problem_id in problem_ids}
+        self._ready: deque[str] = deque(self._problems)
+        self.open = len(self._problems)
+        """Problems that are not settled."""
+        self.accepted = 0
+        """Accepted samples of all problems, as far as they count."""
+
+    def next(self) -> tuple[str, int] | None:
+        """A sample to ask for, or None where everything depends on verdicts that are not in yet."""
+        while self._ready:
+            problem_id = self._ready.popleft()
+            problem = self._problems[problem_id]
+            while problem.asked in problem.early:  # there before, of an interrupted run
+                problem.asked += 1
+            if not problem.settled and problem.asked < self._limit(problem):
+                problem.asked += 1
+                # Samples of a problem are asked for together, so that an engine reads their prompt once.
+                self._ready.appendleft(problem_id)
+                return problem_id, problem.asked - 1
+        return None
+
+    def judged(self, problem_id: str, sample: int, accepted: bool) -> None:
+        """Take a verdict; one that did not decide counts as not accepted."""
+        problem = self._problems[problem_id]
+        problem.early[sample] = accepted
+        while not problem.settled and problem.judged in problem.early:
+            accepted = problem.early.pop(problem.judged)
+            problem.judged += 1
+            problem.accepted += accepted
+            self.accepted += accepted
+            problem.settled = self._is_settled(problem)
+            self.open -= problem.settled
+        problem.asked = max(problem.asked, problem.judged)
+        self._ready.append(problem_id)
+
+    def drawn(self, problem_id: str) -> int:
+        """How many samples of a problem count: those up to the one that settled it."""
+        return self._problems[problem_id].judged
+
+    def _limit(self, problem: _Problem) -> int:
+        """How many samples may have been asked for: those that are surely needed, and `ahead` more."""
+        needed = self.until.accepted - problem.accepted
+        return min(self.until.max_samples, problem.judged + needed + self.until.ahead)
+
+    def _is_settled(self, problem: _Problem) -> bool:
+        return (
+            problem.accepted >= self.until.accepted
+            or problem.judged >= self.until.max_samples
+            or hopeless(problem.accepted, problem.judged, self.until.give_up_below)
+        )
+
+
+def hopeless(accepted: int, judged: int, rate: float) -> bool:
+    """Whether the acceptance rate lies below `rate` with a probability of 95 %: Beta posterior, uniform prior."""
+    return rate > 0 and beta_below(1 + accepted, 1 + judged - accepted, rate) > SURE
+
+
+def beta_below(a: int, b: int, x: float) -> float:
+    """The probability that a Beta(a, b) variable is below x, for whole a and b: a binomial tail."""
+    n = a + b - 1
+    return sum(comb(n, i) * x**i * (1 - x) ** (n - i) for i in range(a, n + 1))
