@@ -49,7 +49,7 @@ def _sampled(
         head = Chain(run.recipe.head)
 
         def accepts(completions: pl.DataFrame) -> list[bool]:
-            rows = _trajectories(completions, problems, name).with_row_index("row")
+            rows = as_trajectories(completions, problems, name).with_row_index("row")
             survivors = kept(head.judge(rows))
             return rows["row"].is_in(survivors["row"].implode()).to_list()
 
@@ -63,11 +63,11 @@ def _sampled(
             until=section.until,
             accepts=accepts if section.until else None,
         )
-    table = _trajectories(completions, problems, name)
+    table = as_trajectories(completions, problems, name)
     return table, {"teacher": dict(identity)}
 
 
-def _trajectories(completions: pl.DataFrame, problems: pl.DataFrame, teacher: str) -> pl.DataFrame:
+def as_trajectories(completions: pl.DataFrame, problems: pl.DataFrame, teacher: str) -> pl.DataFrame:
     """Completions with the problems that they answer."""
     table = completions.join(problems.drop("split"), on="problem_id", how="left", maintain_order="left")
     table = table.with_columns(
