@@ -42,7 +42,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 # Names and versions only, for every Python and platform the project supports.
 lock: $(INSTALLED)
 	$(BIN)/pip install -q uv
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra cpu --extra train --extra dev \
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra cpu --extra train --extra judge --extra fast --extra dev \
 	  $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) --no-emit-index-url --no-emit-find-links \
 	  --no-annotate --no-header --upgrade -q -o requirements.lock
 

@@ -14,12 +14,10 @@ plants its copies. Recall is the share of true duplicates that are rejected, pre
 import argparse
 import hashlib
 import re
-import sys
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +26,6 @@ from corpus import frames
 from datasketch import MinHash, MinHashLSH
 from rensa import RMinHash, RMinHashDeduplicator
 from table import HEADER, row, timed
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from filters import _text
 from filters._bands import candidates

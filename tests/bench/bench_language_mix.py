@@ -9,16 +9,12 @@ foreign sentence at a random place. Rows with other defects are left out.
 
 import argparse
 import random
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
 import polars as pl
 from corpus import frames
 from table import HEADER, row, timed
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from filters.language_mix import LanguageMix
 
