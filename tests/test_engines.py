@@ -1,6 +1,7 @@
 """One contract for every engine, then what is particular to each. vLLM is real, on a tiny model with random weights."""
 
 import dataclasses
+import importlib
 import importlib.util
 import os
 import random
@@ -15,6 +16,13 @@ from distill.engines.scripted import ScriptedEngine
 
 POSITIONS = 96
 needs_vllm = pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vLLM is not installed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def numba_is_loaded():
+    """As it is where filters have judged before: vLLM looks into everything that is loaded, and stumbles over it."""
+    if importlib.util.find_spec("numba"):
+        importlib.import_module("numba")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,6 +9,7 @@ import logging
 import os
 import queue
 import random
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -70,6 +71,26 @@ def memory_unbound() -> Iterator[None]:
         yield
     finally:
         setattr(operators, name, original)
+
+
+def let_vllm_look_at_llvmlite() -> None:
+    """Make llvmlite's library deny attributes that it does not have, where Numba has loaded it.
+
+    It takes any name for a function of LLVM, `__dict__` too, and vLLM 0.32 looks into everything that is loaded.
+    """
+    ffi = sys.modules.get("llvmlite.binding.ffi")
+    library = type(ffi.lib) if ffi else None
+    if library is None or hasattr(library, "looked_at"):
+        return
+    function_named = library.__getattr__
+
+    def denied(self: Any, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return function_named(self, name)
+
+    library.__getattr__ = denied
+    library.looked_at = True
 
 
 def fail_when_the_core_dies(client: Any) -> None:

@@ -17,7 +17,13 @@ from typing import Any, ClassVar, Self
 
 from distill.engines import Completion, EngineError, Request
 from distill.engines._local import LocalModel, Prompt, check_args
-from distill.engines._process_state import ProcessState, fail_when_the_core_dies, memory_unbound, quieten_vllm
+from distill.engines._process_state import (
+    ProcessState,
+    fail_when_the_core_dies,
+    let_vllm_look_at_llvmlite,
+    memory_unbound,
+    quieten_vllm,
+)
 
 _GIB = 1 << 30
 _SEEDS = 1 << 63
@@ -181,6 +187,7 @@ class VllmEngine:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # vLLM's own use of torch; nothing that a caller could change
                 quieten_vllm()
+                let_vllm_look_at_llvmlite()
                 self._engine = self._open(first, max(2 * prompt_tokens, _PROMPT_ROOM_TOKENS) + first.max_tokens)
         except Exception as error:
             self.close()
