@@ -59,7 +59,7 @@ def main() -> None:
             counted = within(fixed, quota)
             base = 1000 * counted / fixed["completion_tokens"].sum()
             print(line(f"fixed k = {MOST}, {quota} a problem", fixed, counted, base))
-            for give_up in (0.0, 0.25):
+            for give_up in (0.0, 0.4):
                 until = Until(accepted=quota, max_samples=MOST, give_up_below=give_up)
                 table = drawn(engine, Path(folder, f"{quota}-{give_up}"), until)
                 name = f"accepted {quota}" + (f", give_up_below {give_up}" if give_up else "")
