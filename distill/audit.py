@@ -74,12 +74,12 @@ def _second(verifier: Filter) -> Filter:
 def _sample(run: Run, verifier: Filter, rows: int, seed: int) -> pl.DataFrame:
     """The sampled trajectories, with `first` (the verifier's verdict) and `kept`."""
     verdict = pl.col(verifier.column())
-    keys = run.verdicts().select(*KEY, first=verdict).filter(verdict_field("first", "outcome") != "abstain")
+    keys = run.verdicts().select(*KEY, first=verdict).filter(_verdict_field("first", "outcome") != "abstain")
     keys = keys.join(run.trajectory_columns(*KEY, "domain", "source"), on=KEY, how="left", validate="1:1")
     # A row's place in the draw depends on nothing but its key: a larger sample contains the smaller one.
     draw = pl.Series([seed_of(seed, *key) for key in keys.select(KEY).iter_rows()], dtype=pl.Int64)
     stratum = ["kept", pl.col("first").struct.field("reason"), "domain", "source"]
-    keys = keys.with_columns(kept=verdict_field("first", "outcome") == "keep", draw=draw).sort("draw", *KEY)
+    keys = keys.with_columns(kept=_verdict_field("first", "outcome") == "keep", draw=draw).sort("draw", *KEY)
     # Proportional allocation: the middle of the n-th of N rows of a stratum lies at (n + 1/2) / N of the whole.
     place = (pl.int_range(pl.len()).over(stratum) + 0.5) / pl.len().over(stratum)
     keys = keys.with_columns(place=place).sort("kept", "place", "draw", *KEY)
@@ -96,9 +96,9 @@ def _compare(sample: pl.DataFrame, verifier: Filter, other: Filter) -> Audit:
     table = judged.with_columns(
         first=pl.Series([v["reason"] or v["outcome"] for v in sample["first"]], dtype=pl.String),
         first_evidence=sample["first"].struct.field("evidence"),
-        second=pl.coalesce(verdict_field("again", "reason"), verdict_field("again", "outcome")),
-        second_evidence=verdict_field("again", "evidence"),
-        outcome=verdict_field("again", "outcome"),
+        second=pl.coalesce(_verdict_field("again", "reason"), _verdict_field("again", "outcome")),
+        second_evidence=_verdict_field("again", "evidence"),
+        outcome=_verdict_field("again", "outcome"),
     )
     decided = table.filter(pl.col("outcome") != "abstain")
     differs = decided.filter((pl.col("outcome") == "keep") != pl.col("kept"))
@@ -123,6 +123,6 @@ def _parameters(f: Filter) -> str:
     return ", ".join(f"{name}={value}" for name, value in changed.items())
 
 
-def verdict_field(column: str, name: str) -> pl.Expr:
+def _verdict_field(column: str, name: str) -> pl.Expr:
     """A field of a verdict column, as text."""
     return pl.col(column).struct.field(name).cast(pl.String)

@@ -40,7 +40,6 @@ def _unverifiable(table: pl.DataFrame, verifier: Filter | None) -> pl.DataFrame:
     if verifier is None:
         reasons = pl.Series([None], dtype=pl.String).new_from_index(0, table.height)
     else:
-        verifier.check_ready()
         reasons = verifier.unverifiable(table)
     return table.select("problem_id", "reference_answer", "problem", reason=reasons).drop_nulls("reason")
 

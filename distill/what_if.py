@@ -13,8 +13,7 @@ import yaml
 
 from distill.store import KEY, Run, RunError, safe_csv, write_text
 from distill.verdicts import CONTENT, known
-from filters import Chain, Filter, FilterError, load_entry, overlap
-from filters._funnel import verdict_columns
+from filters import Chain, Filter, FilterError, load_entry, overlap, verdict_columns
 
 FATES_FILE = ("verdicts", "what_if.csv")
 
