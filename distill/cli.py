@@ -133,7 +133,7 @@ def check(recipe: RecipePath, overrides: Overrides = None, filters: Filters = No
     """Say everything that is wrong with a recipe, without loading a model."""
 
     def checked() -> None:
-        from distill.recipe_file import load_recipe
+        from distill.recipe.file import load_recipe
 
         loaded = load_recipe(recipe, overrides or ())
         stages = [stage for stage in type(loaded).model_fields if getattr(loaded, stage) is not None]
@@ -197,7 +197,7 @@ def schema(filters: Filters = None) -> None:
     """Print the JSON schema of recipes, for editors."""
     import json
 
-    from distill.recipe_schema import recipe_schema
+    from distill.recipe.schema import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(), indent=2))
 
@@ -240,7 +240,7 @@ def _print(renderables: Iterable[Any]) -> None:
 
 def _guard(work: Callable[[], Any]) -> None:
     """Run a command; a person's mistake is told without a traceback (exit code 2), a run's trouble likewise (1)."""
-    from distill.recipe_file import RecipeError
+    from distill.recipe.file import RecipeError
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from distill.recipe import Table
+from distill.recipe.problems import Table
 from distill.table_file import TableError, clean_columns, read_file
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import polars as pl
 
 from distill import arithmetic, hub
 from distill.progress import Progress
-from distill.recipe import Arithmetic, Problems
+from distill.recipe.problems import Arithmetic, Problems
 from distill.schema import PROBLEM, check, verifier_input
 from distill.store import Run, RunError, safe_csv, text_digest, write_parquet, write_text
 from filters import Filter, extract_answer

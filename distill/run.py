@@ -15,8 +15,9 @@ from typing import Any
 import filters._benchmarks
 from distill import __version__
 from distill.progress import Progress, duration
-from distill.recipe import Recipe, RecipeStudent
-from distill.recipe_file import load_recipe
+from distill.recipe import Recipe
+from distill.recipe.file import load_recipe
+from distill.recipe.trajectories import RecipeStudent
 from distill.store import Run, RunError, digest, file_digest, versions
 
 PACKAGES = (

@@ -15,7 +15,7 @@ from distill.chat import clean_text, user_message
 from distill.engines import Completion, Engine, Request
 from distill.journal import Journal
 from distill.progress import Progress
-from distill.recipe import Generation, Until
+from distill.recipe.trajectories import Generation, Until
 from distill.scheduler import Scheduler
 from distill.store import RunError, digest, seed_of, write_text
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import comb
 
-from distill.recipe import Until
+from distill.recipe.trajectories import Until
 
 SURE = 0.95
 """Probability, by the posterior, from which a problem counts as hopeless."""

@@ -14,7 +14,7 @@ from distill.chat import split_completions
 from distill.engines import Engine, Request, open_engine
 from distill.engines.scripted import ScriptedEngine
 from distill.progress import Progress
-from distill.recipe import Import, Program, Trajectories
+from distill.recipe.trajectories import Import, Program, Trajectories
 from distill.sampler import sample
 from distill.schema import TRAJECTORY, check, verifier_input
 from distill.store import KEY, Run, RunError, file_digest, text_digest, write_parquet

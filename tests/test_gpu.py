@@ -6,7 +6,7 @@ from distill import arithmetic, scratch
 from distill.chat import user_message
 from distill.engines import Request
 from distill.progress import Silent
-from distill.recipe import Arm, Student
+from distill.recipe.student import Arm, Student
 
 pytestmark = pytest.mark.gpu
 PROBLEMS = arithmetic.generate(32, steps=(1, 2), seed=0, held_out=False)

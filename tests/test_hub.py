@@ -9,7 +9,7 @@ import pytest
 
 from distill import hub
 from distill.hub import HubError, TableError, load_rows, read_table
-from distill.recipe import Table
+from distill.recipe.problems import Table
 
 ROWS = [{"question": "1 + 1?", "gold": 2, "id": "a"}, {"question": "2 + 2?", "gold": "4", "id": "b"}]
 

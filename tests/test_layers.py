@@ -51,7 +51,7 @@ def test_every_library_of_the_card_is_used_in_its_home(library):
 
 
 @pytest.mark.parametrize(
-    "statement", ["import filters", "import distill.cli", "import distill.recipe_file, distill.run"]
+    "statement", ["import filters", "import distill.cli", "import distill.recipe.file, distill.run"]
 )
 def test_light_imports_load_nothing_heavy(statement):
     heavy = {"torch", "vllm", "transformers", "trl", "datasets", "sympy", "langdetect", "datasketch", "huggingface_hub"}

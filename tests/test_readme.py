@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from distill.cli import app
-from distill.recipe_file import load_recipe
+from distill.recipe.file import load_recipe
 
 README = Path("README.md").read_text()
 MAPPED = ("distill", "filters", "recipes", "data_cards")

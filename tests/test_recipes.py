@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from distill.recipe import Recipe
-from distill.recipe_file import RecipeError, load_recipe
-from distill.recipe_schema import recipe_schema
+from distill.recipe.file import RecipeError, load_recipe
+from distill.recipe.schema import recipe_schema
 
 RECIPES = sorted(Path("recipes").rglob("*.yaml"))
 GOOD = """\

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from distill.engines import Completion
 from distill.engines.scripted import ScriptedEngine
 from distill.progress import Silent
-from distill.recipe import Generation, Until
+from distill.recipe.trajectories import Generation, Until
 from distill.sampler import sample
 from distill.scheduler import Scheduler, beta_below
 from distill.store import RunError

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from distill import arithmetic, scratch
 from distill.progress import Silent
-from distill.recipe import Arm, Student
+from distill.recipe.student import Arm, Student
 from distill.student.rows import UNTRAINED, RowError, batch_order, prepare_rows
 
 CHATS = [

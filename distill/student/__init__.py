@@ -12,7 +12,7 @@ from typing import Any
 from distill import hub, scratch
 from distill.chat import join_completion, user_message
 from distill.progress import Progress, quiet_transformers
-from distill.recipe import Arm, Scratch, Student
+from distill.recipe.student import Arm, Scratch, Student
 from distill.store import Run, digest, write_text
 from distill.student.train import train
 from filters import through

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill import hub
 from distill.progress import Advance, Progress, quiet_transformers
-from distill.recipe import Arm, Student
+from distill.recipe.student import Arm, Student
 from distill.store import write_text
 from distill.student.rows import UNTRAINED, RowError, batch_order, prepare_rows
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from distill.engines import open_engine
 from distill.progress import Lines
-from distill.recipe import Until
+from distill.recipe.trajectories import Until
 from distill.run import open_run
 from distill.sampler import sample
 from distill.trajectories import as_trajectories

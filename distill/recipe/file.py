@@ -9,9 +9,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from distill.recipe import Place, Recipe, Table, Trajectories
-from distill.recipe_errors import explain, show
-from distill.recipe_yaml import Problem, RecipeError, Source, dotted, override_value, read_yaml
+from distill.recipe import Recipe
+from distill.recipe.errors import explain, show
+from distill.recipe.problems import Table
+from distill.recipe.section import Place
+from distill.recipe.trajectories import Trajectories
+from distill.recipe.yaml import Problem, RecipeError, Source, dotted, override_value, read_yaml
 
 __all__ = ["RecipeError", "load_recipe"]
 

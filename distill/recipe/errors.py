@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 import filters
-from distill.recipe import MisfitError, Place
+from distill.recipe.section import MisfitError, Place
 
 
 def explain(error: ValidationError, base: Place, values: Any, model: type[BaseModel]) -> Iterator[tuple[Place, str]]:

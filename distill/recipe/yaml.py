@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from distill.recipe import Place
+from distill.recipe.section import Place
 
 MAX_BYTES = 1_000_000
 

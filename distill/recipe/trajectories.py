@@ -1,0 +1,132 @@
+"""The section of trajectories: who is asked, how completions are sampled, and when it is enough."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Discriminator,
+    Field,
+    JsonValue,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
+
+from distill.recipe.problems import Table
+from distill.recipe.section import Section, Share, exactly_one
+
+
+class Generation(Section):
+    """How completions are sampled. The defaults are R1's advice (DeepSeek-R1 model card, usage recommendations)."""
+
+    samples_per_problem: PositiveInt = 4
+    temperature: NonNegativeFloat = 0.6
+    """0 is greedy, which makes R1-like models loop."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_tokens: PositiveInt = 32_768
+    """Completion budget, in the model's tokens."""
+    instruction: str = "Please reason step by step, and put your final answer within \\boxed{}."
+    """Follows the problem in the user's message, after an empty line; empty for none. There is no system prompt."""
+    open_think: bool = True
+    """Begin every completion with <think> and a line break, unless the model's own template does."""
+    seed: NonNegativeInt = 0
+    engine: Literal["auto", "vllm", "transformers"] = "auto"
+    """auto takes vLLM where it is installed, and transformers elsewhere."""
+    engine_args: dict[str, JsonValue] = Field(default={})
+    """Arguments of the engine by its own names, such as tensor_parallel_size for vLLM."""
+
+
+class Until(Section):
+    """Sample a problem until enough of its samples are accepted: by the filters of row scope at the head of `verdicts`,
+    as each sample finishes. What a problem does not need is not paid for.
+    """
+
+    accepted: PositiveInt
+    """A problem is settled when this many of its samples are accepted."""
+    max_samples: PositiveInt
+    """Most samples of a problem."""
+    give_up_below: Share = 0.0
+    """A problem is settled when its acceptance rate is below this with a probability of 95 %, by a Beta posterior on a
+    uniform prior. Saves tokens on exactly the hard problems; 0 gives none up."""
+    ahead: NonNegativeInt = 0
+    """Samples of a problem in flight beyond those that are surely needed: keeps a large GPU busy with few problems, and
+    pays for samples that may turn out not to count."""
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.accepted > self.max_samples:
+            raise ValueError(f"accepted {self.accepted} cannot be reached with max_samples {self.max_samples}")
+        return self
+
+
+class RecipeStudent(Section):
+    """The student of another recipe, which is run first if its student is missing or out of date."""
+
+    recipe: str
+    """Path of that recipe."""
+    arm: str | None = None
+    """Which of its students; may be left out where it has one."""
+
+
+class Program(Section):
+    """A program that writes worked solutions, mistakes included, where no model can be had."""
+
+    program: Literal["arithmetic"]
+    mistake_share: Share = 0.08
+    """Share of steps that first go wrong and are then redone."""
+
+
+def _kind_of_teacher(value: Any) -> str:
+    if isinstance(value, str):
+        return "<model>"
+    keys = value if isinstance(value, dict) else type(value).model_fields if isinstance(value, Section) else {}
+    return "<program>" if "program" in keys else "<recipe>"
+
+
+Teacher = Annotated[
+    Annotated[str, Tag("<model>")] | Annotated[RecipeStudent, Tag("<recipe>")] | Annotated[Program, Tag("<program>")],
+    Discriminator(_kind_of_teacher),
+]
+
+
+class Import(Table):
+    """Trajectories that somebody else sampled. Needs the columns problem and response; reference_answer, problem_id,
+    sample, reasoning, finish_reason, completion_tokens, teacher, domain, source and upstream_correct are used if there.
+    """
+
+    teacher: str = "unknown"
+    """Who sampled rows that have no `teacher` column."""
+    domain: Literal["math", "code", "choice", "instruction", "general"] = "math"
+    """Domain of the rows that have no `domain` column."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        exactly_one(self, "path", "dataset")
+        return self
+
+
+class Trajectories(Generation):
+    """Where reasoning comes from: a teacher that is sampled, or an import. Give exactly one of the two."""
+
+    teacher: Teacher | None = None
+    """Hub model id, local model folder, {recipe: …} or {program: …}."""
+    revision: str | None = None
+    """Commit, tag or branch of a Hub teacher; the commit it resolves to is recorded."""
+    until: Until | None = None
+    """In place of samples_per_problem: sample each problem until enough samples are accepted."""
+    import_: Annotated[Import | None, Field(alias="import")] = None
+
+    @property
+    def asked_instruction(self) -> str:
+        """What followed the problem in the teacher's prompt; empty for an import, of which it is not known."""
+        return "" if self.import_ else self.instruction
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        exactly_one(self, "teacher", "import")
+        if self.until and self.import_:
+            raise ValueError("until is for a teacher that is sampled; an import has what it has")
+        if self.until and "samples_per_problem" in self.model_fields_set:
+            raise ValueError("give one of samples_per_problem and until")
+        return self
