@@ -64,7 +64,7 @@ class Index:
 
     def _hits(self, texts: pl.Series, lengths: tuple[int, ...]) -> tuple[Hashes, Places]:
         loops, (hashes, starts) = array_loops(), normalised(*flat(texts))
-        hits = [np.zeros((2, 0), np.int64)]
+        hits = [np.zeros(0, np.int64)]
         for n in lengths:
             grams, firsts = loops.windows(hashes, starts, n)
             places = loops.found(grams, self.grams)
@@ -72,8 +72,8 @@ class Index:
             if n < min(self.n, FEWEST_CONTAINED_WORDS):
                 whole = np.diff(starts)[rows] == n
                 places, rows = places[whole], rows[whole]
-            hits.append(np.stack([rows, np.searchsorted(self.grams, grams[places])]))
-        rows, numbers = np.unique(np.concatenate(hits, axis=1), axis=1)
+            hits.append(rows * len(self.grams) + np.searchsorted(self.grams, grams[places]))
+        rows, numbers = np.divmod(np.unique(np.concatenate(hits)), max(len(self.grams), 1))
         return numbers.astype(np.uint64), np.searchsorted(rows, np.arange(len(texts) + 1))
 
     def span(self, item: int, first: int, last: int) -> str:

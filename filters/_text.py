@@ -100,7 +100,11 @@ def _laid_out(texts: pl.Series) -> tuple["_tokens.Codes", "_tokens.Places"]:
     texts = texts.cast(pl.String).fill_null("")
     starts = np.zeros(len(texts) + 1, np.int64)
     np.cumsum(texts.str.len_chars().to_numpy(), out=starts[1:])
-    return np.frombuffer("".join(texts.to_list()).encode("utf-32-le"), np.uint32), starts
+    text = "".join(texts.to_list())
+    try:
+        return np.frombuffer(text.encode("latin-1"), np.uint8), starts
+    except UnicodeEncodeError:
+        return np.frombuffer(text.encode("utf-32-le"), np.uint32), starts
 
 
 def listed(parts: list[Hashed]) -> pl.Series:

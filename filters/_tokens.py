@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Codes = NDArray[np.uint32]
+Codes = NDArray[np.uint8] | NDArray[np.uint32]
+"""Code points; of bytes where none is above 255, which is much faster."""
 Hashes = NDArray[np.uint64]
 Places = NDArray[np.int64]
 
@@ -95,17 +96,9 @@ class Tokens(NamedTuple):
 
 def tokens(codes: Codes, starts: Places) -> Tokens:
     """The tokens of texts, given their code points and the place of the first of each text (and the end)."""
-    kinds = _looked_up(tables().kind, codes)
-    first = np.empty(len(codes), np.bool_)
-    first[:1] = True
-    np.not_equal(kinds[1:], kinds[:-1], out=first[1:])
-    first |= kinds >= ALONE
-    first[starts[:-1][starts[:-1] < len(codes)]] = True
-    begin = np.flatnonzero(first)
-    begin = _cut(begin, np.diff(begin, append=len(codes)), kinds)
-    length, kind = np.diff(begin, append=len(codes)), kinds.take(begin)
-    is_token = np.flatnonzero((kind != SPACE) | (length == CUT[SPACE]))
-    return Tokens(begin.take(is_token), length.take(is_token), kind.take(is_token))
+    edges, kinds = _runs(codes, starts)
+    is_token = _are_tokens(np.diff(edges), kinds)
+    return Tokens(edges.take(is_token), np.diff(edges).take(is_token), kinds.take(is_token))
 
 
 def hashed(codes: Codes, starts: Places) -> tuple[Hashes, Places]:
@@ -118,44 +111,64 @@ def hashed(codes: Codes, starts: Places) -> tuple[Hashes, Places]:
     Returns:
         The hashes, and for each text the place of its first token (with their number at the end, as in ``starts``).
     """
-    begin, length, kind = tokens(codes, starts)
+    edges, kinds = _runs(codes, starts)
     up, down = powers(len(codes))
     prefix = np.zeros(len(codes) + 1, np.uint64)
-    lower = _looked_up(tables().lower, codes)
-    lower *= up
-    np.cumsum(lower, out=prefix[1:])
-    hashes = mixed((prefix[begin + length] - prefix[begin]) * down[begin])
+    np.multiply(_looked_up(tables().lower, codes), up, out=prefix[1:])
+    np.cumsum(prefix, out=prefix)
+    hashes = np.diff(prefix.take(edges))
+    hashes *= down.take(edges[:-1])
+    is_token = _are_tokens(np.diff(edges), kinds)
+    hashes, kinds = mixed(hashes.take(is_token)), kinds.take(is_token)
     hashes &= ~SIGN_BIT
-    hashes |= _SIGN_BITS[kind]
-    return hashes, np.searchsorted(begin, starts)
+    hashes |= _SIGN_BITS.take(kinds)
+    return hashes, np.searchsorted(edges.take(is_token), starts)
+
+
+def _runs(codes: Codes, starts: Places) -> tuple[Places, NDArray[np.uint8]]:
+    """Where tokens and the white space between them begin, with the end of all; and the kind of each."""
+    kinds = _looked_up(tables().kind, codes)
+    edge = np.empty(len(codes) + 1, np.bool_)
+    np.not_equal(kinds[1:], kinds[:-1], out=edge[1:-1])
+    edge[:-1] |= kinds >= ALONE
+    edge[0] = True
+    edge[starts] = True
+    edges = _cut(np.flatnonzero(edge), kinds)
+    return edges, kinds.take(edges[:-1])
+
+
+def _are_tokens(length: Places, kinds: NDArray[np.uint8]) -> Places:
+    return np.flatnonzero((kinds != SPACE) | (length == CUT[SPACE]))
 
 
 def _looked_up(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
-    """``table[codes]``, several times faster where few codes are above 255 (the tables do not leave those below)."""
-    high = np.flatnonzero(codes > 0xFF)
-    low = codes.astype(np.uint8).tobytes().translate(table[:256].astype(np.uint8).tobytes())
-    values = np.frombuffer(low, np.uint8).astype(table.dtype)
-    values[high] = table[codes[high]]
-    return values
+    """``table[codes]``, several times faster where no code is above 255 (the tables do not leave those below)."""
+    if codes.dtype == np.uint8:
+        return np.frombuffer(codes.tobytes().translate(table[:256].astype(np.uint8).tobytes()), np.uint8)
+    return table.take(codes)
 
 
-def _cut(begin: Places, length: Places, kinds: NDArray[np.uint8]) -> Places:
-    """The places where tokens begin, given those of runs: a run that is longer than a token goes on as another one."""
+def _cut(edges: Places, kinds: NDArray[np.uint8]) -> Places:
+    """The edges of tokens, given those of runs: a run that is longer than a token goes on as another one."""
+    length = np.diff(edges)
     long = np.flatnonzero(length > CUT[DIGIT])  # the shortest cut of a run
-    long = long[length[long] > CUT[kinds[begin[long]]]]
-    cut = CUT[kinds[begin[long]]]
+    cut = CUT.take(kinds.take(edges.take(long)))
+    longer = length.take(long) > cut
+    long, cut = long[longer], cut[longer]
     more = (length[long] - 1) // cut
     piece = np.arange(more.sum()) - np.repeat(np.cumsum(more) - more, more)
     return np.insert(
-        begin, np.repeat(long + 1, more), np.repeat(begin[long], more) + (piece + 1) * np.repeat(cut, more)
+        edges, np.repeat(long + 1, more), np.repeat(edges[long], more) + (piece + 1) * np.repeat(cut, more)
     )
 
 
 def mixed(hashes: Hashes) -> Hashes:
     """Every bit of the result depends on every bit of the hash (the finaliser of MurmurHash3)."""
-    hashes = (hashes ^ (hashes >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
-    hashes = (hashes ^ (hashes >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
-    return hashes ^ (hashes >> np.uint64(33))
+    hashes = hashes ^ (hashes >> np.uint64(33))
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        hashes *= np.uint64(factor)
+        hashes ^= hashes >> np.uint64(33)
+    return hashes
 
 
 def windows(words: Hashes, starts: Places, n: int) -> tuple[Hashes, Places]:
