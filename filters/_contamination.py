@@ -31,14 +31,14 @@ def _latex() -> tuple[Hashes, Hashes, Hashes]:
 def normalised(hashes: Hashes, starts: Places) -> tuple[Hashes, Places]:
     """Words and numbers alone, as `filters._text.flat` returns them: no punctuation, no LaTeX that is only looks."""
     noise, other, same = _latex()
-    kept = np.flatnonzero(hashes < SIGN_BIT)
-    plain = hashes.take(kept)
-    found = array_loops().found
-    looks = found(plain, np.sort(np.concatenate([noise, other])))
-    renamed = looks[found(plain[looks], other)]
-    plain[renamed] = same[np.searchsorted(other, plain[renamed])]
-    dropped = looks[found(plain[looks], noise)]
-    return np.delete(plain, dropped), np.searchsorted(np.delete(kept, dropped), starts)
+    plain = hashes < SIGN_BIT
+    looks = array_loops().found(hashes, np.sort(np.concatenate([noise, other])))
+    plain[looks[np.isin(hashes[looks], noise)]] = False
+    kept = np.flatnonzero(plain)
+    words = hashes.take(kept)
+    renamed = np.searchsorted(kept, looks[plain[looks]])
+    words[renamed] = same[np.searchsorted(other, words[renamed])]
+    return words, np.searchsorted(kept, starts)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from filters import _tokens
 from filters._tokens import CUT, FACTOR, INVERSE, SIGN, SIGN_BIT, SPACE, Codes, Hashes, Places
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
+WORK_BYTES = 1 << 20
+"""As in `_tokens`; these loops hold one token at a time, and their output alone."""
 ONE, SHIFT = np.uint64(1), np.uint64(33)
 FIRST, SECOND = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 

@@ -22,8 +22,8 @@ def whole_text() -> pl.Expr:
 
 BATCH_BYTES = 16 << 20
 """Text looked at at a time: what is derived from it takes many times its memory."""
-WORK_BYTES, WORK_WORDS = 1 << 18, 1 << 18
-"""Text, or tokens, that one thread works on at a time: few enough to stay in the processor's cache."""
+WORK_WORDS = 1 << 20
+"""Tokens that one thread works on at a time."""
 NUMBA_FROM_BYTES = 64 << 20
 """Numba takes a second to start: it is used when this much text has been seen."""
 numba: Literal["auto", "never", "always"] = "auto"
@@ -45,7 +45,7 @@ def words(texts: pl.Series) -> pl.Series:
     The hash of a sign has its highest bit set, that of a word or a number has not. `_tokens` says what a token is.
     """
     loops = array_loops(int(texts.cast(pl.String).str.len_bytes().sum()))
-    return listed(in_parallel(lambda part: loops.hashed(*_laid_out(part)), batches(texts, WORK_BYTES)))
+    return listed(in_parallel(lambda part: loops.hashed(*_laid_out(part)), batches(texts, loops.WORK_BYTES)))
 
 
 def ngrams(words: pl.Series, n: int) -> pl.Series:

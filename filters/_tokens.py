@@ -30,6 +30,8 @@ _SIGN_BITS = np.array([SIGN_BIT if kind in (SPACE, SIGN) else 0 for kind in rang
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """Of the polynomial hashes over wrapping 64-bit integers; odd, so that it has an inverse."""
 INVERSE = np.uint64(pow(int(FACTOR), -1, 1 << 64))
+WORK_BYTES = 1 << 17
+"""Text that one thread works on at a time: few enough for whole arrays of it to stay in the processor's cache."""
 USUAL = 1 << 20
 """Characters in a batch, seldom exceeded: the powers of so many places are kept."""
 _UNSPACED = [
@@ -96,9 +98,8 @@ class Tokens(NamedTuple):
 
 def tokens(codes: Codes, starts: Places) -> Tokens:
     """The tokens of texts, given their code points and the place of the first of each text (and the end)."""
-    edges, kinds = _runs(codes, starts)
-    is_token = _are_tokens(np.diff(edges), kinds)
-    return Tokens(edges.take(is_token), np.diff(edges).take(is_token), kinds.take(is_token))
+    edges, length, kinds, is_token = _runs(codes, starts)
+    return Tokens(edges.take(is_token), length.take(is_token), kinds.take(is_token))
 
 
 def hashed(codes: Codes, starts: Places) -> tuple[Hashes, Places]:
@@ -111,34 +112,33 @@ def hashed(codes: Codes, starts: Places) -> tuple[Hashes, Places]:
     Returns:
         The hashes, and for each text the place of its first token (with their number at the end, as in ``starts``).
     """
-    edges, kinds = _runs(codes, starts)
+    edges, _, kinds, is_token = _runs(codes, starts)
     up, down = powers(len(codes))
     prefix = np.zeros(len(codes) + 1, np.uint64)
     np.multiply(_looked_up(tables().lower, codes), up, out=prefix[1:])
     np.cumsum(prefix, out=prefix)
-    hashes = np.diff(prefix.take(edges))
-    hashes *= down.take(edges[:-1])
-    is_token = _are_tokens(np.diff(edges), kinds)
-    hashes, kinds = mixed(hashes.take(is_token)), kinds.take(is_token)
+    begin = edges.take(is_token)
+    hashes = np.diff(prefix.take(edges)).take(is_token)
+    hashes *= down.take(begin)
+    hashes = mixed(hashes)
     hashes &= ~SIGN_BIT
-    hashes |= _SIGN_BITS.take(kinds)
-    return hashes, np.searchsorted(edges.take(is_token), starts)
+    hashes |= _SIGN_BITS.take(kinds.take(is_token))
+    return hashes, np.searchsorted(begin, starts)
 
 
-def _runs(codes: Codes, starts: Places) -> tuple[Places, NDArray[np.uint8]]:
-    """Where tokens and the white space between them begin, with the end of all; and the kind of each."""
+def _runs(codes: Codes, starts: Places) -> tuple[Places, Places, NDArray[np.uint8], Places]:
+    """Of tokens and the white space between them: where each begins, with the end of all; its length and kind. And
+    which of them are tokens.
+    """
     kinds = _looked_up(tables().kind, codes)
     edge = np.empty(len(codes) + 1, np.bool_)
     np.not_equal(kinds[1:], kinds[:-1], out=edge[1:-1])
     edge[:-1] |= kinds >= ALONE
     edge[0] = True
     edge[starts] = True
-    edges = _cut(np.flatnonzero(edge), kinds)
-    return edges, kinds.take(edges[:-1])
-
-
-def _are_tokens(length: Places, kinds: NDArray[np.uint8]) -> Places:
-    return np.flatnonzero((kinds != SPACE) | (length == CUT[SPACE]))
+    edges, length = _cut(np.flatnonzero(edge), kinds)
+    kinds = kinds.take(edges[:-1])
+    return edges, length, kinds, np.flatnonzero((kinds != SPACE) | (length == CUT[SPACE]))
 
 
 def _looked_up(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
@@ -148,18 +148,21 @@ def _looked_up(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
     return table.take(codes)
 
 
-def _cut(edges: Places, kinds: NDArray[np.uint8]) -> Places:
-    """The edges of tokens, given those of runs: a run that is longer than a token goes on as another one."""
+def _cut(edges: Places, kinds: NDArray[np.uint8]) -> tuple[Places, Places]:
+    """The edges and lengths of tokens, given the edges of runs: one that is longer than a token goes on as another."""
     length = np.diff(edges)
     long = np.flatnonzero(length > CUT[DIGIT])  # the shortest cut of a run
     cut = CUT.take(kinds.take(edges.take(long)))
     longer = length.take(long) > cut
     long, cut = long[longer], cut[longer]
+    if not len(long):
+        return edges, length
     more = (length[long] - 1) // cut
     piece = np.arange(more.sum()) - np.repeat(np.cumsum(more) - more, more)
-    return np.insert(
+    edges = np.insert(
         edges, np.repeat(long + 1, more), np.repeat(edges[long], more) + (piece + 1) * np.repeat(cut, more)
     )
+    return edges, np.diff(edges)
 
 
 def mixed(hashes: Hashes) -> Hashes:
