@@ -55,9 +55,9 @@ class Servers(httpx.AsyncBaseTransport):
     """Sends each request to the server with the largest share of free places.
 
     A server's places are halved when it is busy (429, 502 to 504, a timeout), and grow by one after as many successes
-    A server's places are halved when it is busy (429, 502 to 504, a timeout), and grow by one after as many successes
-    as it has places. One that cannot be reached is left alone for a while that doubles, and its model is looked up before
-    a server refuses the key, does not list the model or serves another than before, or none was there for `wait_s`.
+    as it has places. One that cannot be reached is left alone for a while that doubles. Its model is looked up before
+    it is asked again, and every 30 s. `stopped` is set, and nothing more is sent, when asking on makes no sense: a
+    server refuses the key, does not list the model or serves another than before, or none was there for `wait_s`.
     """
 
     def __init__(
