@@ -73,7 +73,7 @@ def pull(source: Iterator[Request | None], most: int) -> list[Request]:
 
 
 def choose_engine(wanted: str) -> tuple[str, str]:
-    """The engine to use, and why, in words for the person who waits. `wanted` is auto, vllm or transformers."""
+    """The engine to use, and why, in words for the person who waits. `wanted` is auto, or the name of one."""
     if wanted != "auto":
         return wanted, "named in the recipe"
     if importlib.util.find_spec("vllm"):
@@ -89,7 +89,7 @@ def choose_engine(wanted: str) -> tuple[str, str]:
 def open_engine(
     wanted: str, model: str, *, revision: str | None, args: Mapping[str, Any], say: Callable[[str], None]
 ) -> Engine:
-    """Open a model by Hub id or local folder with the wanted engine, and say which was taken and why."""
+    """Open a model by Hub id, local folder or name at a server with the wanted engine; say which was taken and why."""
     name, why = choose_engine(wanted)
     say(f"engine: {name} ({why})")
     engine: Engine
@@ -97,6 +97,10 @@ def open_engine(
         from distill.engines.vllm import VllmEngine
 
         engine = VllmEngine(model, revision=revision, args=args)
+    elif name == "server":
+        from distill.engines.server import ServerEngine
+
+        engine = ServerEngine(model, revision=revision, args=args)
     else:
         from distill.engines.transformers import TransformersEngine
 

@@ -31,10 +31,12 @@ class Generation(Section):
     open_think: bool = True
     """Begin every completion with <think> and a line break, unless the model's own template does."""
     seed: NonNegativeInt = 0
-    engine: Literal["auto", "vllm", "transformers"] = "auto"
-    """auto takes vLLM where it is installed, and transformers elsewhere."""
+    engine: Literal["auto", "vllm", "transformers", "server"] = "auto"
+    """auto takes vLLM where it is installed, and transformers elsewhere; server asks endpoints that speak OpenAI's
+    protocol (vllm serve, SGLang, a vendor), where the teacher is a name that they list."""
     engine_args: dict[str, JsonValue] = Field(default={})
-    """Arguments of the engine by its own names, such as tensor_parallel_size for vLLM."""
+    """Arguments of the engine by its own names, such as tensor_parallel_size for vLLM; for server base_urls,
+    api_key_env, concurrency (per URL), timeout_s, retries, wait_s, extra_body."""
 
 
 class Until(Section):
