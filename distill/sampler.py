@@ -4,7 +4,7 @@ Serves teachers (trajectories) and students (report) alike. Does not judge.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +17,7 @@ from distill.journal import Journal
 from distill.progress import Progress
 from distill.recipe.trajectories import Generation, Until
 from distill.scheduler import Scheduler
-from distill.store import RunError, digest, seed_of, write_text
+from distill.store import BATCH_ROWS, KEY, RunError, digest, seed_of, write_text
 
 COMPLETION = pl.Schema(
     {
@@ -29,6 +29,8 @@ COMPLETION = pl.Schema(
         "completion_tokens": pl.Int32,
     }
 )
+
+_JOURNALED = pl.Schema([*COMPLETION.items(), ("request_hash", pl.String)])
 
 Key = tuple[str, int]
 """problem_id and sample."""
@@ -65,15 +67,18 @@ def sample(
     hashes = {problem_id: _request_hash(asked, problem) for problem_id, problem in texts.items()}
     fixed = Until(accepted=settings.samples_per_problem, max_samples=settings.samples_per_problem)
     scheduler = Scheduler(texts, until or fixed)
-    with Journal(folder / "journal.jsonl") as journal, _Judging(scheduler, accepts) as judging:
-        done = {key: row for key, row in _finished(journal, hashes).items() if _answered(row)}
-        if journal.damaged:
-            progress.say(f"  {journal.damaged} damaged lines in {journal.path.name}: their samples are asked again")
-        judging.replay(done)
+    with Journal(folder / "journal.jsonl", _JOURNALED) as journal, _Judging(scheduler, accepts) as judging:
+        _say_damage(journal, progress)
+        answered = _last_rows(journal, hashes).filter(~pl.col("finish_reason").str.starts_with("failed"))
+        judging.replay(answered, lambda: _completions(journal, answered).collect_batches(chunk_size=BATCH_ROWS))
         if scheduler.open:
+            done = set(answered.select(KEY).iter_rows())
             requests = _Requests(texts, settings, scheduler, judging, done)
             _fill(engine, requests, hashes, journal, name=name, progress=progress)
-    return pl.DataFrame([done[p, n] for p in texts for n in range(scheduler.drawn(p))], schema=COMPLETION)
+        drawn = [(p, n) for p in texts for n in range(scheduler.drawn(p))]
+        wanted = pl.DataFrame(drawn, schema={name: COMPLETION[name] for name in KEY}, orient="row")
+        rows = _completions(journal, _last_rows(journal, hashes).join(wanted, on=KEY, how="semi")).collect()
+    return wanted.join(rows, on=KEY, how="inner", maintain_order="left", validate="1:1")
 
 
 class _Judging:
@@ -92,18 +97,23 @@ class _Judging:
     def __exit__(self, *exception: object) -> None:
         self._thread.shutdown(cancel_futures=True)
 
-    def replay(self, done: Mapping[Key, dict[str, Any]]) -> None:
-        """Judge all samples that were there before."""
-        for row in done.values():
-            self.take(row)
-        self.settle(wait=True)
+    def replay(self, keys: pl.DataFrame, batches: Callable[[], Iterable[pl.DataFrame]]) -> None:
+        """Judge all samples that were there before; their texts are read only where somebody looks at them."""
+        if self._accepts is None:
+            for problem_id, number in keys.select(KEY).iter_rows():
+                self._scheduler.judged(problem_id, number, False)
+            return
+        for batch in batches():
+            verdicts = self._thread.submit(self._accepts, batch).result()
+            for (problem_id, number), accepted in zip(batch.select(KEY).iter_rows(), verdicts, strict=True):
+                self._scheduler.judged(problem_id, number, accepted)
 
     def take(self, row: dict[str, Any]) -> None:
         """A sample has finished."""
         if self._accepts is None:
             self._scheduler.judged(row["problem_id"], row["sample"], False)
         else:
-            self._waiting.append(row)
+            self._waiting.append({column: row[column] for column in COMPLETION})
 
     def settle(self, *, wait: bool) -> None:
         """Pass on the verdicts that are in, and have the samples judged that wait; with `wait`, all of them."""
@@ -130,7 +140,7 @@ class _Requests:
         settings: Generation,
         scheduler: Scheduler,
         judging: _Judging,
-        done: dict[Key, dict[str, Any]],
+        done: set[Key],
     ) -> None:
         self.texts, self.settings, self.scheduler, self.judging, self.done = texts, settings, scheduler, judging, done
         self.in_flight: dict[str, Key] = {}
@@ -172,14 +182,14 @@ def _fill(
             key = requests.finished(completion)
             row = _row(*key, hashes[key[0]], completion)
             journal.append(row)
-            requests.done[key] = {column: row[column] for column in COMPLETION}
-            requests.judging.take(requests.done[key])
+            requests.done.add(key)
+            requests.judging.take(row)
             tokens += completion.completion_tokens
             failed += completion.finish_reason.startswith("failed")
             now = problems - scheduler.open
             advance(now - settled, _note(scheduler, requests.judging.accepting, tokens, failed))
             settled = now
-        journal.flush()
+        journal.seal()
         requests.judging.settle(wait=True)
         advance(problems - scheduler.open - settled, _note(scheduler, requests.judging.accepting, tokens, failed))
     if left := [*requests.in_flight]:
@@ -220,17 +230,29 @@ def _row(problem_id: str, number: int, request_hash: str, completion: Completion
     }
 
 
-def _finished(journal: Journal, hashes: Mapping[str, str]) -> dict[Key, dict[str, Any]]:
-    """The last row of each sample of the requests wanted now; a problem whose text has changed has none."""
-    return {
-        (row["problem_id"], row["sample"]): {column: row[column] for column in COMPLETION}
-        for row in journal.rows()
-        if hashes.get(row["problem_id"]) == row["request_hash"]
-    }
+def _say_damage(journal: Journal, progress: Progress) -> None:
+    for file, rows in journal.damaged_shards.items():
+        progress.say(f"  {file} was damaged and is moved aside: its {rows} samples are asked again")
+    if journal.damaged:
+        progress.say(f"  {journal.damaged} damaged lines in {journal.path.name}: their samples are asked again")
 
 
-def _answered(row: Mapping[str, Any]) -> bool:
-    return not row["finish_reason"].startswith("failed")
+def _last_rows(journal: Journal, hashes: Mapping[str, str]) -> pl.DataFrame:
+    """Key, finish_reason and row number of each sample of the requests wanted now: of its last row, without its text.
+
+    A problem whose text has changed has none.
+    """
+    wanted = pl.DataFrame([*hashes.items()], schema={"problem_id": pl.String, "request_hash": pl.String}, orient="row")
+    every = journal.scan().select(*KEY, "request_hash", "finish_reason").with_row_index("row").collect()
+    return every.join(wanted, on=["problem_id", "request_hash"], how="semi", maintain_order="left").unique(
+        KEY, keep="last", maintain_order=True
+    )
+
+
+def _completions(journal: Journal, rows: pl.DataFrame) -> pl.LazyFrame:
+    """The samples in some rows of the journal."""
+    found = journal.scan().with_row_index("row").filter(pl.col("row").is_in(rows["row"].implode()))
+    return found.select(COMPLETION.names())
 
 
 def _settings(engine: Engine, settings: Generation) -> dict[str, Any]:

@@ -135,6 +135,11 @@ def write_text(path: Path, text: str) -> None:
     _replace(path, lambda temp: temp.write_text(text, encoding="utf-8", newline="\n"))
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    _replace(path, lambda temp: temp.write_bytes(data))
+
+
 def write_parquet(table: pl.DataFrame, path: Path) -> None:
     """Write a table so that it is there whole or not at all."""
     _replace(path, lambda temp: table.write_parquet(temp, row_group_size=BATCH_ROWS))

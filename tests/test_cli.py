@@ -1,5 +1,6 @@
 """What a person sees of their mistakes: exit codes, one clear message, no traceback."""
 
+import json
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -92,7 +94,8 @@ def test_ctrl_c_is_exit_code_130_and_the_same_command_goes_on(recipe, tmp_path):
     kept = journal.read_bytes()
     result = call("trajectories", recipe)
     assert result.exit_code == 0
-    assert journal.read_bytes().startswith(kept)
+    sealed = pl.read_parquet(journal.with_name("journal-00001.parquet"))
+    assert [json.loads(line.partition(b" ")[2]) for line in kept.splitlines()] == sealed[: kept.count(b"\n")].to_dicts()
 
 
 def test_filters_are_listed_and_shown():
