@@ -130,7 +130,7 @@ class Journal:
         """
         with self._lock:
             parts = [pl.LazyFrame(schema=self.schema), *self._shards.scan(), self._unsealed().lazy()]
-        return pl.concat(parts, how="diagonal_relaxed").cast({**self.schema})
+        return pl.concat(parts, how="diagonal_relaxed").cast(self.schema)
 
     def _unsealed(self) -> pl.DataFrame:
         with open(self.path, "rb") as lines:
