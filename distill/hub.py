@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import importlib
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,10 +48,11 @@ def read_table(table: Table, what: str) -> tuple[pl.DataFrame, dict[str, Any]]:
     return rows, {**provenance, "rows": rows.height}
 
 
-def benchmark(dataset: str, config: str | None, split: str, revision: str | None) -> pl.DataFrame:
-    """The rows of a benchmark on the Hub, for `decontaminate`. Raises HubError."""
+def benchmark(dataset: str, config: str | None, split: str, revision: str | None) -> tuple[pl.DataFrame, str]:
+    """The rows of a benchmark on the Hub, for `decontaminate`, and the commit they are of. Raises HubError."""
     table = Table(dataset=dataset, config=config, split=split, revision=revision)
-    return read_table(table, f"decontaminate.benchmarks {dataset}")[0]
+    rows, provenance = _read_hub(table, "decontaminate.benchmarks")
+    return rows, provenance["commit"]
 
 
 def load_rows(folder: Path, config: str) -> "datasets.Dataset":
@@ -105,23 +107,27 @@ def _read_hub(table: Table, where: str) -> tuple[pl.DataFrame, dict[str, Any]]:
     from datasets.exceptions import DatasetsError
 
     assert table.dataset is not None
+    if Path(table.dataset).is_dir():  # `datasets` would prefer it to the Hub, whatever the revision
+        raise HubError(f"{where}: there is a local folder {table.dataset!r}, which hides the Hub's; run elsewhere.")
     commit = _resolve(table.dataset, table.revision, where)
     try:
         with _quiet():
             rows = _load_hub(table, commit)
     except (DatasetsError, ValueError, OSError, RuntimeError, _transport_error()) as error:
-        raise HubError(f"{where}: cannot load {table.dataset} at {commit}: {_first_line(error)}") from error
+        raise HubError(f"{where}: cannot load {table.dataset} at {commit}: {_refusal(error)}") from error
     rows, cleaned = clean_columns(rows)
     provenance = {"dataset": table.dataset, "config": table.config, "split": table.split, "commit": commit}
     return rows, {**provenance, "cleaned_values": cleaned}
 
 
 def _resolve(dataset: str, revision: str | None, where: str) -> str:
-    """The commit that a revision means now. A full commit is taken at its word, so that a cached one works offline."""
+    """The commit that a revision means now. In offline mode a full commit is taken at its word: it may be cached."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-    if revision and re.fullmatch(r"[0-9a-f]{40}", revision):
+    # Where the Hub is out of reach for another reason, `datasets` would try for more than a minute before it looks
+    # into its cache; so that has to be asked for.
+    if huggingface_hub.constants.HF_HUB_OFFLINE and revision and re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
     try:
         info = huggingface_hub.HfApi().dataset_info(dataset, revision=revision, timeout=HUB_TIMEOUT_S)
@@ -129,14 +135,29 @@ def _resolve(dataset: str, revision: str | None, where: str) -> str:
         raise HubError(f"{where}: expected a Hub dataset id, such as openai/gsm8k: {_first_line(error)}") from error
     except HfHubHTTPError as error:
         name = f"{dataset!r} at {revision or 'main'}"
-        raise HubError(f"{where}: the Hub does not give {name}: {_first_line(error)}") from error
+        raise HubError(f"{where}: the Hub does not give {name}: {_refusal(error)}") from error
     except (OfflineModeIsEnabled, OSError, _transport_error()) as error:
         raise HubError(
             f"{where}: the Hub cannot be reached to read {dataset!r} ({_first_line(error)}). Connect, or download the "
-            "file and name it by `path:`, or name a full commit in `revision:` if the dataset is already cached."
+            "file and name that; or, if the dataset is cached, name its full commit as the revision and set "
+            "HF_HUB_OFFLINE=1."
         ) from error
     assert info.sha is not None
     return info.sha
+
+
+def _refusal(error: Exception) -> str:
+    """What the Hub's answer means, and what to do about it."""
+    from datasets.exceptions import DatasetNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    if isinstance(error, DatasetNotFoundError):  # it exists, or it would have no commit: it is gated
+        return f"{error} Log in with `hf auth login` or HF_TOKEN, as somebody who has access."
+    if isinstance(error, RevisionNotFoundError):
+        return "it has no such revision; name a branch, a tag or a commit of it."
+    if isinstance(error, RepositoryNotFoundError):
+        return "there is no such dataset, or it is private; check the id, or log in with `hf auth login` or HF_TOKEN."
+    return textwrap.shorten(str(error), 300, placeholder="…") or type(error).__name__
 
 
 def _transport_error() -> type[Exception]:
@@ -151,11 +172,14 @@ def _transport_error() -> type[Exception]:
 def _load_hub(table: Table, commit: str) -> pl.DataFrame:
     import datasets
 
+    builder = datasets.load_dataset_builder(table.dataset, table.config, revision=commit)
+    if builder.hash != commit:  # without the Hub, `datasets` takes what it read last, whatever the revision
+        raise HubError(f"its cache answers for another commit, {builder.hash}; connect, or name that one.")
     if table.limit is None:
-        whole = datasets.load_dataset(table.dataset, table.config, split=table.split, revision=commit)
-        return pl.DataFrame(pl.from_arrow(whole.data.table))
+        builder.download_and_prepare()
+        return pl.DataFrame(pl.from_arrow(builder.as_dataset(split=table.split).data.table))
     # A stream fetches only what the first rows need, where a slice of a split would download all of it.
-    stream = datasets.load_dataset(table.dataset, table.config, split=table.split, revision=commit, streaming=True)
+    stream = builder.as_streaming_dataset(split=table.split)
     parts = [pl.from_arrow(part) for part in stream.take(table.limit).with_format("arrow").iter(batch_size=1000)]
     return pl.concat([pl.DataFrame(part) for part in parts], how="vertical_relaxed")
 

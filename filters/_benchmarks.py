@@ -23,9 +23,9 @@ READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+?)(?::([\w.-]+?))?(?::([\w.-]+?))?(?:@([\w./-]+))?", re.ASCII)
 """``owner/name``, ``owner/name:config:split@revision``."""
 
-HubReader = Callable[[str, str | None, str, str | None], pl.DataFrame]
+HubReader = Callable[[str, str | None, str, str | None], tuple[pl.DataFrame, str]]
 hub: HubReader | None = None
-"""Reads a Hub dataset by id, config, split and revision. distill sets it: this package knows no Hub."""
+"""Rows and commit of a Hub dataset, by id, config, split and revision. distill sets it: this package knows no Hub."""
 
 
 class Item(NamedTuple):
@@ -39,9 +39,18 @@ def read_items(paths: Sequence[str], texts: Sequence[str]) -> list[Item]:
     """The items of benchmark files or Hub datasets, named ``file:row``, and those given as texts."""
     items = [Item(f"text:{number}", text) for number, text in enumerate(texts)]
     for path in paths:
-        name, texts = _of_file(Path(path)) if Path(path).suffix in READERS else _of_hub(path)
+        name, texts = _of_hub(path)[:2] if _is_on_hub(path) else _of_file(Path(path))
         items += [Item(f"{name}:{row}", text) for row, text in enumerate(texts) if text]
     return items
+
+
+def commits(paths: Sequence[str]) -> dict[str, str]:
+    """The commit that each Hub dataset was read at, by the name that it is given here."""
+    return {path: _of_hub(path)[2] for path in paths if _is_on_hub(path)}
+
+
+def _is_on_hub(path: str) -> bool:
+    return Path(path).suffix not in READERS
 
 
 def _of_file(path: Path) -> tuple[str, list[str]]:
@@ -51,7 +60,7 @@ def _of_file(path: Path) -> tuple[str, list[str]]:
 
 
 @lru_cache(maxsize=64)
-def _of_hub(dataset: str) -> tuple[str, list[str]]:
+def _of_hub(dataset: str) -> tuple[str, list[str], str]:
     match = HUB_ID.fullmatch(dataset)
     if match is None:
         endings = ", ".join(READERS)
@@ -61,7 +70,8 @@ def _of_hub(dataset: str) -> tuple[str, list[str]]:
     if hub is None:
         raise FilterError(f"benchmark {dataset!r}: Hub datasets are read by distill only; here, give a file.")
     name, config, split, revision = match.groups()
-    return name, _texts(hub(name, config, split or "test", revision), f"dataset {name!r}")
+    rows, commit = hub(name, config, split or "test", revision)
+    return name, _texts(rows, f"dataset {name!r}"), commit
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import Field
 
 from filters import Filter, FilterError, RowsAt, verdict_where
-from filters._benchmarks import Item, digest, read_items
+from filters._benchmarks import Item, commits, digest, read_items
 from filters._filter import digested
 from filters._text import text, words
 
@@ -109,14 +109,14 @@ class Decontaminate(Filter):
         return pl.concat([counts.filter(often).select("gram") for counts in (in_corpus, in_items)]).unique()
 
     def check_ready(self) -> None:
-        """Benchmarks are named, and their files can be read."""
+        """Benchmarks are named, and can be read."""
         self._items()
 
     def provenance(self) -> dict[str, Any]:
-        """With the digest of what the benchmark files hold."""
+        """With the digest of what the benchmarks hold, and the commits of those on the Hub."""
         facts = super().provenance()
         del facts["digest"]
-        return digested(facts | {"benchmarks": digest(self._items())})
+        return digested(facts | {"benchmarks": digest(self._items()), "commits": commits(self.benchmarks)})
 
     def _items(self) -> tuple[Item, ...]:
         if not (self.benchmarks or self.texts):

@@ -161,7 +161,7 @@ def test_a_benchmark_on_the_hub_is_read_by_whoever_can(monkeypatch):
 
     def hub(*dataset):
         asked.append(dataset)
-        return pl.DataFrame({"question": ["How many r are in strawberry?", None]})
+        return pl.DataFrame({"question": ["How many r are in strawberry?", None]}), "a" * 40
 
     monkeypatch.setattr(_benchmarks, "hub", hub)
     _benchmarks._of_hub.cache_clear()
