@@ -314,7 +314,7 @@ def test_the_requests_of_a_dead_server_go_to_the_others(server, port):
         collect(opened, completions, after=20, then=running.kill)
     assert [completion.finish_reason for completion in completions] == ["stop"] * 60
     by_the_other = sum(completion.text == ANSWER for completion in completions[:20])
-    assert 5 <= by_the_other <= 15, "both are asked while both are there"
+    assert 0 < by_the_other < 20, "both are asked while both are there"
     assert {completion.text for completion in completions[40:]} == {ANSWER}
 
 
@@ -417,4 +417,4 @@ def test_the_sampler_asks_failed_rows_again_and_nothing_else(server, tmp_path):
     assert set(again) <= {seen.body["seed"] for seen in server.posts()[:asked]}
     server.always = status(401)
     assert draw().equals(second), "a run that is complete needs no server"
-    assert not any(KEY in path.read_text() for path in tmp_path.iterdir())
+    assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.iterdir())

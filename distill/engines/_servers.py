@@ -6,8 +6,9 @@ retries find another server when one has gone. Knows nothing of what is asked. R
 
 import asyncio
 import json
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,7 @@ class _Server:
     rests_until: float = 0.0
     rest_s: float = _FIRST_REST_S
     checking: bool = False
+    checked_at: float = -math.inf
     checked_until: float = 0.0
     away_since: float | None = None
     serves: tuple[str, Any] | None = None
@@ -82,9 +84,15 @@ class Servers(httpx.AsyncBaseTransport):
         server = await self._take()
         if server is None:
             return httpx.Response(410, headers={"x-should-retry": "false"}, json={})
-        sent = time.monotonic()
+        sent, connected_at = time.monotonic(), -math.inf
+
+        async def trace(event: str, _: Any) -> None:
+            nonlocal connected_at
+            if event == "connection.connect_tcp.complete":
+                connected_at = time.monotonic()
+
         try:
-            response = await self._http.send(_addressed(request, server.url))
+            response = await self._http.send(_addressed(request, server.url, trace))
         except httpx.ConnectTimeout as error:
             self._away(server, error)
             raise
@@ -97,6 +105,8 @@ class Servers(httpx.AsyncBaseTransport):
         finally:
             server.in_flight -= 1
         self._note(server, response, sent)
+        if connected_at > server.checked_at and not await self._check(server):
+            raise NoReply("unchecked")  # a restarted server takes a new connection without breaking one
         return response
 
     async def _take(self) -> _Server | None:
@@ -140,7 +150,7 @@ class Servers(httpx.AsyncBaseTransport):
     # --- is it there, and is it the same? ---------------------------------------------------------------------------
 
     async def _check(self, server: _Server) -> bool:
-        server.checking = True
+        server.checking, started = True, time.monotonic()
         try:
             response = await self._http.get(f"{server.url}/models", timeout=_CHECK_TIMEOUT_S)
             if response.status_code in _REFUSALS:
@@ -155,6 +165,7 @@ class Servers(httpx.AsyncBaseTransport):
             return False
         finally:
             server.checking = False
+        server.checked_at = started
         return self._is_the_same(server, listed)
 
     def _is_the_same(self, server: _Server, listed: dict[str, Any]) -> bool:
@@ -203,10 +214,11 @@ class Servers(httpx.AsyncBaseTransport):
         await self._http.aclose()
 
 
-def _addressed(request: httpx.Request, url: str) -> httpx.Request:
+def _addressed(request: httpx.Request, url: str, trace: Callable[[str, Any], Awaitable[None]]) -> httpx.Request:
     headers = [(name, value) for name, value in request.headers.raw if name.lower() != b"host"]
     url += request.url.path
-    return httpx.Request(request.method, url, headers=headers, content=request.content, extensions=request.extensions)
+    extensions = {**request.extensions, "trace": trace}
+    return httpx.Request(request.method, url, headers=headers, content=request.content, extensions=extensions)
 
 
 def _seconds(retry_after: str | None) -> float:
