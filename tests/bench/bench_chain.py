@@ -120,6 +120,8 @@ def main() -> None:
     print(row(f"the whole chain, {options.rows:,} rows", theirs_s, ours_s, ">= 5x"))
     both, mine, others = ours & theirs, ours - theirs, theirs - ours
     print(f"kept by both {len(both):,}, by ours only {len(mine):,}, by theirs only {len(others):,}")
+    displaced = {problem for problem, _ in others}
+    print(f"of those by ours only, in problems of which theirs keeps another: {sum(p in displaced for p, _ in mine):,}")
     planted = {(p, s): what or "nothing" for p, s, what in frame.select("problem_id", "sample", "planted").iter_rows()}
     for who, keys in (("ours", mine), ("theirs", others)):
         print(f"kept by {who} only, by what is planted: {dict(Counter(planted[key] for key in keys).most_common())}")
