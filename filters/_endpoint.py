@@ -1,8 +1,8 @@
 """Asking a server that speaks OpenAI's protocol: many questions at once, and none whose answer is known.
 
-The one home of the openai client, whose own retries (jittered, by Retry-After) are the only ones. A question that gets
-no usable answer is a failure with its cause, never an exception: whoever asked abstains. Threads and the synchronous
-client work wherever a filter may be called: in any thread, and inside a running asyncio loop.
+The retries are the openai client's own (jittered, by Retry-After). A question that gets no usable answer is a failure
+with its cause, never an exception: whoever asked abstains. Threads and the synchronous client work wherever a filter
+may be called: in any thread, and inside a running asyncio loop.
 
 The API key is read from an environment variable when asking. It is in no parameter, cache, error or log. Nothing here
 knows what is asked, or samples trajectories.
@@ -153,12 +153,6 @@ class Endpoint:
     def _url(self, path: str) -> str:
         return self._base().removesuffix("/v1") + path if path.startswith("/") else f"{self._base()}/{path}"
 
-    def _key(self) -> str:
-        key = os.environ.get(self.api_key_env, "").strip()
-        if not (key.isascii() and key.isprintable()):
-            raise FilterError(f"the environment variable {self.api_key_env} holds no key: expected plain characters")
-        return key
-
     def _client(self) -> "OpenAI":
         try:
             from openai import DefaultHttpxClient, OpenAI
@@ -166,7 +160,8 @@ class Endpoint:
             raise FilterError("the openai client is missing: pip install 'distill[judge]'") from error
         return OpenAI(
             base_url=self._base(),
-            api_key=self._key() or "none",  # the client insists on one, and would take another from the environment
+            api_key=key_in(self.api_key_env)
+            or "none",  # the client insists on one, and would take another from the environment
             timeout=self.timeout_s,
             max_retries=self.retries,
             http_client=DefaultHttpxClient(follow_redirects=False),  # a redirect could lead anywhere
@@ -235,8 +230,20 @@ class Endpoint:
         return self._readable(f"no connection ({cause or error})")
 
     def _readable(self, text: str) -> str:
-        """One bounded line, without the key, which servers like to quote."""
-        if key := self._key():
-            text = text.replace(key, "***")
-        printable = "".join(c if c.isprintable() else " " for c in text[: 4 * FAILURE_CHARS])
-        return " ".join(printable.split())[:FAILURE_CHARS]
+        return readable(text, key_in(self.api_key_env))
+
+
+def key_in(variable: str) -> str:
+    """The key that an environment variable holds, empty where it is not set; FilterError where it can be none."""
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise FilterError(f"the environment variable {variable} holds no key: expected plain characters")
+    return key
+
+
+def readable(text: str, key: str) -> str:
+    """What a server says, as one bounded line without the key, which servers like to quote."""
+    if key:
+        text = text.replace(key, "***")
+    printable = "".join(c if c.isprintable() else " " for c in text[: 4 * FAILURE_CHARS])
+    return " ".join(printable.split())[:FAILURE_CHARS]

@@ -5,7 +5,6 @@ is read from an environment variable, and is in no identity, error or log. The s
 """
 
 import asyncio
-import os
 import queue
 import re
 import threading
@@ -18,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from distill.chat import THINK_CLOSE, THINK_OPEN, join_completion
 from distill.engines import Completion, EngineError, Request, pull
 from distill.engines._local import check_args
-from filters._endpoint import DEFAULT_URL, BaseUrl, KeyVariable
+from filters import FilterError
+from filters._endpoint import DEFAULT_URL, BaseUrl, KeyVariable, key_in, readable
 
 try:
     import httpx
@@ -63,7 +63,10 @@ class ServerEngine:
     def __init__(self, model: str, *, revision: str | None, args: Mapping[str, Any]) -> None:
         given = _checked(args)
         self._model, self._args = model, given
-        self._key = _key(given.api_key_env)
+        try:
+            self._key = key_in(given.api_key_env)
+        except FilterError as error:
+            raise EngineError(str(error)) from None
         self._facts: dict[str, Any] = {
             "model": model,
             "revision": revision or "server",
@@ -137,11 +140,8 @@ class ServerEngine:
         return read_reply(request, reply)
 
     def _said(self, error: openai.OpenAIError) -> str:
-        """What the server says about an error, in one bounded line, without the key, which servers like to quote."""
         body = getattr(error, "body", None)
-        text = str(body.get("message") or "") if isinstance(body, dict) else ""
-        text = text.replace(self._key, "***") if self._key else text
-        return " ".join("".join(c if c.isprintable() else " " for c in text[:1000]).split())[:250]
+        return readable(str(body.get("message") or ""), self._key) if isinstance(body, dict) else ""
 
     def _gave_up(self, last: Completion) -> str:
         said = f": {self._last_said}" if self._last_said else ""
@@ -249,13 +249,6 @@ def _why(error: openai.OpenAIError) -> str:
     if isinstance(error, openai.APIStatusError):
         return f"http_{error.status_code}"
     return str(error.__cause__) if isinstance(error.__cause__, NoReply) else "connection"
-
-
-def _key(variable: str) -> str:
-    key = os.environ.get(variable, "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise EngineError(f"the environment variable {variable} holds no key: expected plain characters")
-    return key
 
 
 def _checked(args: Mapping[str, Any]) -> _Args:
