@@ -3,7 +3,7 @@
 Does not judge them, and never draws the same sample twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from distill.engines import Engine, Request, open_engine
 from distill.engines.scripted import ScriptedEngine
 from distill.progress import Progress
 from distill.recipe.trajectories import Import, Program, Trajectories
-from distill.sampler import sample
+from distill.sampler import Accepts, sample
 from distill.schema import TRAJECTORY, check, verifier_input
 from distill.store import KEY, Run, RunError, file_digest, text_digest, write_parquet
-from filters import Chain, kept
+from filters import Chain, Filter, kept
 
 
 def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]:
@@ -46,13 +46,6 @@ def _sampled(
     with _open(section, teacher, progress) as engine:
         identity: Mapping[str, Any] = engine.identity
         name = f"{identity['model']}@{identity['revision']}"
-        head = Chain(run.recipe.head)
-
-        def accepts(completions: pl.DataFrame) -> list[bool]:
-            rows = as_trajectories(completions, problems, name).with_row_index("row")
-            survivors = kept(head.judge(rows))
-            return rows["row"].is_in(survivors["row"].implode()).to_list()
-
         completions = sample(
             engine,
             problems,
@@ -61,10 +54,21 @@ def _sampled(
             name="sampling",
             progress=progress,
             until=section.until,
-            accepts=accepts if section.until else None,
+            accepts=accepted_by(run.recipe.head, problems, name) if section.until else None,
         )
     table = as_trajectories(completions, problems, name)
     return table, {"teacher": dict(identity)}
+
+
+def accepted_by(head: Sequence[Filter], problems: pl.DataFrame, teacher: str) -> Accepts:
+    """Whether completions pass these filters of row scope."""
+    chain = Chain(head)
+
+    def accepts(completions: pl.DataFrame) -> list[bool]:
+        rows = as_trajectories(completions, problems, teacher).with_row_index("row")
+        return rows["row"].is_in(kept(chain.judge(rows))["row"].implode()).to_list()
+
+    return accepts
 
 
 def as_trajectories(completions: pl.DataFrame, problems: pl.DataFrame, teacher: str) -> pl.DataFrame:

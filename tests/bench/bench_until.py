@@ -18,8 +18,7 @@ from distill.progress import Lines
 from distill.recipe.trajectories import Until
 from distill.run import open_run
 from distill.sampler import sample
-from distill.trajectories import as_trajectories
-from filters import Chain, kept
+from distill.trajectories import accepted_by
 
 MOST = 8
 HEADER = f"{'until':<32} {'tokens':>9} {'samples':>8} {'accepted':>9} {'solved':>7} {'per 1k':>7} {'ratio':>6}"
@@ -35,11 +34,7 @@ def main() -> None:
     section = run.recipe.trajectories
     teacher = str(arguments.runs / "tiny_teacher" / "student" / "teacher")
     problems = run.problems("train").head(arguments.problems)
-    head = Chain(run.recipe.head)
-
-    def accepts(completions: pl.DataFrame) -> list[bool]:
-        rows = as_trajectories(completions, problems, "teacher").with_row_index("row")
-        return rows["row"].is_in(kept(head.judge(rows))["row"].implode()).to_list()
+    accepts = accepted_by(run.recipe.head, problems, "teacher")
 
     def drawn(engine, folder: Path, until: Until | None) -> pl.DataFrame:
         settings = section.model_copy(update={"samples_per_problem": MOST})
