@@ -59,7 +59,7 @@ def sample(
     All of 0 .. samples_per_problem - 1; with `until`, those up to the one that settled the problem, as `accepts` judges
     them. Rows are in the order of the problems, then of the samples. A sample whose request failed in an earlier call
     is asked again. Raises RunError where the folder's samples were drawn with other settings; they are left as they
-    are.
+    are, or where samples were damaged on disk meanwhile.
     """
     asked = _settings(engine, settings)
     _check_same(folder / "sampling.json", asked)
@@ -78,7 +78,10 @@ def sample(
         drawn = [(p, n) for p in texts for n in range(scheduler.drawn(p))]
         wanted = pl.DataFrame(drawn, schema={name: COMPLETION[name] for name in KEY}, orient="row")
         rows = _completions(journal, _last_rows(journal, hashes).join(wanted, on=KEY, how="semi")).collect()
-    return wanted.join(rows, on=KEY, how="inner", maintain_order="left", validate="1:1")
+    table = wanted.join(rows, on=KEY, how="inner", maintain_order="left", validate="1:1")
+    if lost := wanted.height - table.height:
+        raise RunError(f"{lost} samples were damaged on disk while others were sampled; run again to ask for them")
+    return table
 
 
 class _Judging:

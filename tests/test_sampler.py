@@ -51,6 +51,22 @@ def test_text_that_json_cannot_carry_is_replaced(tmp_path):
     assert draw(tmp_path, Counting())["text"].str.contains("\ufffd", literal=True).all()
 
 
+def test_samples_damaged_on_disk_while_sampling_are_missed_and_asked_again(tmp_path):
+    many, again = SETTINGS.model_copy(update={"samples_per_problem": 200}), Counting()
+    answer, path = Counting(), tmp_path / "journal.jsonl"
+
+    def damage(request):
+        if len(answer.asked) == 150:
+            lines = path.read_bytes()
+            path.write_bytes(b"x" + lines[1:])
+        return answer(request)
+
+    with pytest.raises(RunError, match="1 samples were damaged"):
+        draw(tmp_path, damage, PROBLEMS.head(1), many)
+    assert draw(tmp_path, again, PROBLEMS.head(1), many).height == 200
+    assert len(again.asked) == 1
+
+
 def test_nothing_is_asked_twice_and_k_can_grow_and_shrink(tmp_path):
     first, again, more, fewer = Counting(), Counting(), Counting(), Counting()
     two = draw(tmp_path, first)
