@@ -39,12 +39,12 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/pip install -q --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $(INSTALLED)
 
-# Names and versions only, for every Python and platform the project supports.
+# Names and versions only, for every Python and platform the project supports. UPGRADE=1 takes newer versions of all.
 lock: $(INSTALLED)
 	$(BIN)/pip install -q uv
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra cpu --extra train --extra judge --extra fast --extra dev \
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra cpu --extra train --extra judge --extra fast --extra view --extra plots --extra dev \
 	  $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) --no-emit-index-url --no-emit-find-links \
-	  --no-annotate --no-header --upgrade -q -o requirements.lock
+	  --no-annotate --no-header $(if $(UPGRADE),--upgrade) -q -o requirements.lock
 
 clean:
 	rm -rf .venv runs
