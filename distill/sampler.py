@@ -6,6 +6,7 @@ Serves teachers (trajectories) and students (report) alike. Does not judge.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,9 +15,11 @@ import polars as pl
 from distill.chat import clean_text, user_message
 from distill.engines import Completion, Engine, Request
 from distill.journal import Journal
+from distill.ledger import Counts, Ledger
 from distill.progress import Progress
 from distill.recipe.trajectories import Generation, Until
 from distill.scheduler import Scheduler
+from distill.shards import JournalError
 from distill.store import BATCH_ROWS, KEY, RunError, digest, seed_of, write_text
 
 COMPLETION = pl.Schema(
@@ -32,11 +35,14 @@ COMPLETION = pl.Schema(
 
 _JOURNALED = pl.Schema([*COMPLETION.items(), ("request_hash", pl.String)])
 
+_FAILED = pl.col("finish_reason").str.starts_with("failed")
+
 Key = tuple[str, int]
 """problem_id and sample."""
 
 _MAY_CHANGE = ("samples_per_problem", "engine", "engine_args")
-"""What does not alter a sample that is already there: how many are asked for, and which engine asks."""
+"""What does not alter a sample that is already there: how many are asked for, and which engine asks. Of the engine's
+arguments those do that its `identity` names, and they are compared by it."""
 
 
 Accepts = Callable[[pl.DataFrame], list[bool]]
@@ -53,14 +59,17 @@ def sample(
     progress: Progress,
     until: Until | None = None,
     accepts: Accepts | None = None,
+    ledger: Ledger | None = None,
 ) -> pl.DataFrame:
     """The samples of every problem, from the journal in `folder` or else the engine.
 
     All of 0 .. samples_per_problem - 1; with `until`, those up to the one that settled the problem, as `accepts` judges
     them. Rows are in the order of the problems, then of the samples. A sample whose request failed in an earlier call
-    is asked again. Raises RunError where the folder's samples were drawn with other settings; they are left as they
-    are, or where samples were damaged on disk meanwhile.
+    is asked again. `ledger` holds the counts afterwards, also where sampling is interrupted or fails.
+    Raises RunError where the folder's samples were drawn with other settings; they are left as they are, or where
+    samples were damaged on disk meanwhile.
     """
+    ledger = ledger or Ledger()
     asked = _settings(engine, settings)
     _check_same(folder / "sampling.json", asked)
     texts = dict(problems.select("problem_id", "problem").iter_rows())
@@ -69,15 +78,22 @@ def sample(
     scheduler = Scheduler(texts, until or fixed)
     with Journal(folder / "journal.jsonl", _JOURNALED) as journal, _Judging(scheduler, accepts) as judging:
         _say_damage(journal, progress)
-        answered = _last_rows(journal, hashes).filter(~pl.col("finish_reason").str.starts_with("failed"))
+        answered = _last_rows(journal, hashes).filter(~_FAILED)
         judging.replay(answered, lambda: _completions(journal, answered).collect_batches(chunk_size=BATCH_ROWS))
-        if scheduler.open:
-            done = set(answered.select(KEY).iter_rows())
-            requests = _Requests(texts, settings, scheduler, judging, done)
-            _fill(engine, requests, hashes, journal, name=name, progress=progress)
-        drawn = [(p, n) for p in texts for n in range(scheduler.drawn(p))]
-        wanted = pl.DataFrame(drawn, schema={name: COMPLETION[name] for name in KEY}, orient="row")
-        rows = _completions(journal, _last_rows(journal, hashes).join(wanted, on=KEY, how="semi")).collect()
+        try:
+            if scheduler.open:
+                done = set(answered.select(KEY).iter_rows())
+                requests = _Requests(texts, settings, scheduler, judging, done)
+                _fill(engine, requests, hashes, journal, name=name, progress=progress)
+        finally:
+            with suppress(JournalError):  # what it could not write is not there, and counts as pending
+                journal.flush()
+            found = _last_rows(journal, hashes)
+            wanted = _wanted(scheduler, texts)
+            ledger.counts = _counts(wanted, found)
+            if scheduler.open:
+                progress.say(f"  {name}: {ledger.counts}")
+        rows = _completions(journal, found.join(wanted, on=KEY, how="semi")).collect()
     table = wanted.join(rows, on=KEY, how="inner", maintain_order="left", validate="1:1")
     if lost := wanted.height - table.height:
         raise RunError(f"{lost} samples were damaged on disk while others were sampled; run again to ask for them")
@@ -258,10 +274,24 @@ def _completions(journal: Journal, rows: pl.DataFrame) -> pl.LazyFrame:
     return found.select(COMPLETION.names())
 
 
+def _wanted(scheduler: Scheduler, problem_ids: Iterable[str]) -> pl.DataFrame:
+    """The keys of all samples that count, or are surely needed, in the order of the problems."""
+    keys = [(problem_id, n) for problem_id in problem_ids for n in range(scheduler.wanted(problem_id))]
+    return pl.DataFrame(keys, schema={name: COMPLETION[name] for name in KEY}, orient="row")
+
+
+def _counts(wanted: pl.DataFrame, found: pl.DataFrame) -> Counts:
+    """How many of the wanted samples are among the last rows of the journal, and what their last attempts came to."""
+    found = wanted.join(found, on=KEY, how="inner")
+    failed = found.filter(_FAILED).height
+    return Counts(ok=found.height - failed, failed=failed, pending=wanted.height - found.height)
+
+
 def _settings(engine: Engine, settings: Generation) -> dict[str, Any]:
     """Everything that a sample depends on besides its problem."""
     names = [name for name in Generation.model_fields if name not in _MAY_CHANGE]
     model = {name: engine.identity[name] for name in ("model", "revision", "template_digest")}
+    model |= {f"engine_args.{name}": value for name, value in engine.identity["args"].items()}
     return model | settings.model_dump(mode="json", include=set(names))
 
 

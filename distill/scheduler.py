@@ -53,7 +53,7 @@ class Scheduler:
             problem = self._problems[problem_id]
             while problem.asked in problem.early:  # there before, of an interrupted run
                 problem.asked += 1
-            if not problem.settled and problem.asked < self._limit(problem):
+            if not problem.settled and problem.asked < self._limit(problem, self.until.ahead):
                 problem.asked += 1
                 # Samples of a problem are asked for together, so that an engine reads their prompt once.
                 self._ready.appendleft(problem_id)
@@ -78,10 +78,15 @@ class Scheduler:
         """How many samples of a problem count: those up to the one that settled it."""
         return self._problems[problem_id].judged
 
-    def _limit(self, problem: _Problem) -> int:
+    def wanted(self, problem_id: str) -> int:
+        """How many samples of a problem count, or are surely needed as far as its verdicts are in."""
+        problem = self._problems[problem_id]
+        return problem.judged if problem.settled else self._limit(problem, ahead=0)
+
+    def _limit(self, problem: _Problem, ahead: int) -> int:
         """How many samples may have been asked for: those that are surely needed, and `ahead` more."""
         needed = self.until.accepted - problem.accepted
-        return min(self.until.max_samples, problem.judged + needed + self.until.ahead)
+        return min(self.until.max_samples, problem.judged + needed + ahead)
 
     def _is_settled(self, problem: _Problem) -> bool:
         return (

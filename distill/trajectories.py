@@ -13,6 +13,7 @@ from distill import arithmetic, hub
 from distill.chat import split_completions
 from distill.engines import Engine, Request, open_engine
 from distill.engines.scripted import ScriptedEngine
+from distill.ledger import Ledger
 from distill.progress import Progress
 from distill.recipe.trajectories import Import, Program, Trajectories
 from distill.sampler import Accepts, sample
@@ -42,7 +43,7 @@ def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]
 def _sampled(
     run: Run, section: Trajectories, progress: Progress, teacher: str | None
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    problems = run.problems("train")
+    problems, ledger = run.problems("train"), Ledger()
     with _open(section, teacher, progress) as engine:
         identity: Mapping[str, Any] = engine.identity
         name = f"{identity['model']}@{identity['revision']}"
@@ -55,9 +56,11 @@ def _sampled(
             progress=progress,
             until=section.until,
             accepts=accepted_by(run.recipe.head, problems, name) if section.until else None,
+            ledger=ledger,
         )
+    progress.say(f"  {ledger.counts}")
     table = as_trajectories(completions, problems, name)
-    return table, {"teacher": dict(identity)}
+    return table, {"teacher": dict(identity), "counts": ledger.counts.facts()}
 
 
 def accepted_by(head: Sequence[Filter], problems: pl.DataFrame, teacher: str) -> Accepts:

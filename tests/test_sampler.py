@@ -1,14 +1,19 @@
 """Nothing finished is asked twice, nothing is lost, and settings are never mixed."""
 
 import random
+from contextlib import suppress
+from itertools import islice
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.engines import Completion
+from distill import sampler
+from distill.engines import Completion, EngineError
 from distill.engines.scripted import ScriptedEngine
+from distill.journal import Journal
+from distill.ledger import Counts, Ledger
 from distill.progress import Silent
 from distill.recipe.trajectories import Generation, Until
 from distill.sampler import sample
@@ -17,6 +22,16 @@ from distill.store import RunError
 
 PROBLEMS = pl.DataFrame({"problem_id": ["a", "b", "c"], "problem": ["1 + 1?", "2 + 2?", "3 + 3?"]})
 SETTINGS = Generation(samples_per_problem=2, temperature=0.5)
+
+
+class Heard(Silent):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
 
 
 class Counting:
@@ -35,9 +50,9 @@ class Counting:
         return f"<think>\n{request.seed}\n</think>\n\n\\boxed{{\ud800\x00}}"
 
 
-def draw(folder, answer, problems=PROBLEMS, settings=SETTINGS, **engine):
+def draw(folder, answer, problems=PROBLEMS, settings=SETTINGS, ledger=None, progress=None, **engine):
     with ScriptedEngine(answer, name="script", **engine) as opened:
-        return sample(opened, problems, settings, folder, name="t", progress=Silent())
+        return sample(opened, problems, settings, folder, name="t", progress=progress or Silent(), ledger=ledger)
 
 
 def test_rows_are_in_the_order_of_problems_and_samples_whatever_finishes_first(tmp_path):
@@ -96,6 +111,36 @@ def test_failures_are_rows_and_are_asked_again(tmp_path):
     assert again.asked == ["b#1"]
 
 
+@settings(max_examples=20)
+@given(stop_after=st.integers(0, 6), fail=st.sets(st.sampled_from(["a#0", "b#1", "c#1"])), in_flight=st.integers(1, 4))
+def test_requested_is_ok_and_failed_and_pending_whenever_it_stops(tmp_path_factory, stop_after, fail, in_flight):
+    folder = tmp_path_factory.mktemp("run")
+    for stop in (stop_after, None, None):
+        ledger, heard = Ledger(), Heard()
+        answer = Counting(stop_after=stop, fail=tuple(fail))
+        with suppress(KeyboardInterrupt):
+            draw(folder, answer, in_flight=in_flight, ledger=ledger, progress=heard)
+        with Journal(folder / "journal.jsonl", sampler._JOURNALED) as journal:
+            rows = journal.scan().collect().unique(["problem_id", "sample"], keep="last")
+        failed = rows["finish_reason"].str.starts_with("failed").sum()
+        assert ledger.counts == Counts(ok=rows.height - failed, failed=failed, pending=6 - rows.height)
+        assert ledger.counts.requested == 6
+        assert (heard.lines == [f"  t: {ledger.counts}"]) == (stop is not None and len(answer.asked) < 6)
+    assert ledger.counts.pending == 0
+
+
+def test_an_engine_that_dies_leaves_the_count(tmp_path):
+    class Dying(ScriptedEngine):
+        def complete(self, requests):
+            yield from islice(super().complete(requests), 2)
+            raise EngineError("the GPU is gone")
+
+    heard, ledger = Heard(), Ledger()
+    with Dying(Counting(), name="script") as engine, pytest.raises(EngineError, match="the GPU is gone"):
+        sample(engine, PROBLEMS, SETTINGS, tmp_path, name="t", progress=heard, ledger=ledger)
+    assert heard.lines == ["  t: requested 6 = 2 ok + 0 failed + 4 pending"]
+
+
 def test_a_changed_problem_is_asked_anew_and_a_removed_one_is_left_out(tmp_path):
     draw(tmp_path, Counting())
     changed = PROBLEMS.with_columns(problem=pl.col("problem").replace("2 + 2?", "2 - 2?"))[:2]
@@ -123,6 +168,20 @@ def test_another_model_in_an_old_folder_is_an_error(tmp_path):
     draw(tmp_path, Counting())
     with pytest.raises(RunError, match="revision: was '1', is '2'"):
         draw(tmp_path, Counting(), version="2")
+
+
+def test_an_argument_of_the_engine_that_changes_samples_is_compared_and_no_other(tmp_path):
+    def drawn(**args):
+        engine = ScriptedEngine(Counting(), name="script")
+        engine.identity = {**engine.identity, "engine": "another", "args": args}
+        return sample(engine, PROBLEMS, SETTINGS, tmp_path, name="t", progress=Silent())
+
+    before = drawn(extra_body={"top_k": 5})
+    assert drawn(extra_body={"top_k": 5}).equals(before)
+    with pytest.raises(RunError, match=r"engine_args\.extra_body: was \{'top_k': 5\}, is \{'top_k': 6\}"):
+        drawn(extra_body={"top_k": 6})
+    with pytest.raises(RunError, match=r"engine_args\.extra_body: was \{'top_k': 5\}, is None"):
+        drawn()
 
 
 def test_an_engine_that_leaves_requests_unanswered_is_an_error(tmp_path):

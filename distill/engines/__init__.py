@@ -48,7 +48,9 @@ class Engine(Protocol):
     """A model that answers. Weights are loaded with the first request, not before."""
 
     identity: Mapping[str, Any]
-    """What a sample depends on besides its request: model, revision, template digest, engine and version."""
+    """What a sample depends on besides its request: model, revision, template_digest, engine and engine_version, and as
+    args the engine's arguments that change samples. A run in which one of them changes is refused, but for the engine
+    and its version."""
 
     def complete(self, requests: Iterable[Request | None]) -> Iterator[Completion]:
         """Yield one completion per request, in the order in which they finish. Requests are pulled lazily.
