@@ -1,6 +1,7 @@
 """Students: models fine-tuned on the run's rows. This file chooses base and rows, and records what was made of them.
 
-`rows.py` tokenises and checks the rows, `train.py` trains by TRL, `muon.py` is an optimizer.
+`rows.py` tokenises and checks the rows, `train.py` trains by TRL with what `training.py` has for every method, and
+`muon.py` is an optimizer.
 """
 
 import json
