@@ -18,6 +18,7 @@ from distill.progress import Progress, duration
 from distill.recipe import Recipe
 from distill.recipe.file import load_recipe
 from distill.recipe.trajectories import RecipeStudent
+from distill.schema import TRAJECTORY
 from distill.store import Run, RunError, digest, file_digest, versions
 
 PACKAGES = (
@@ -130,6 +131,10 @@ def _key(run: Run, stage: Stage, teacher: "Teacher") -> str:
     table = run.recipe.problems if stage.name == "problems" else run.recipe.trajectories.import_
     if stage.name in ("problems", "trajectories") and table is not None and table.path is not None:
         inputs["file"] = file_digest(Path(table.path))
+    if stage.name == "trajectories":
+        inputs["columns"] = list(TRAJECTORY)  # where these change, the table is made again from what was sampled
+        if isinstance(examples := run.recipe.trajectories.examples, str):
+            inputs["examples"] = file_digest(Path(examples))
     return digest([_sections(run.recipe, stage), inputs])
 
 

@@ -12,7 +12,8 @@ from typing import Any, Self
 
 import polars as pl
 
-from distill.chat import clean_text, user_message
+from distill.asking import Asking, Key
+from distill.chat import clean_text
 from distill.engines import Completion, Engine, Request
 from distill.journal import Journal
 from distill.ledger import Counts, Ledger
@@ -20,7 +21,7 @@ from distill.progress import Progress
 from distill.recipe.trajectories import Generation, Until
 from distill.scheduler import Scheduler
 from distill.shards import JournalError
-from distill.store import BATCH_ROWS, KEY, RunError, digest, seed_of, write_text
+from distill.store import BATCH_ROWS, KEY, RunError, write_text
 
 COMPLETION = pl.Schema(
     {
@@ -36,13 +37,6 @@ COMPLETION = pl.Schema(
 _JOURNALED = pl.Schema([*COMPLETION.items(), ("request_hash", pl.String)])
 
 _FAILED = pl.col("finish_reason").str.starts_with("failed")
-
-Key = tuple[str, int]
-"""problem_id and sample."""
-
-_MAY_CHANGE = ("samples_per_problem", "engine", "engine_args")
-"""What does not alter a sample that is already there: how many are asked for, and which engine asks. Of the engine's
-arguments those do that its `identity` names, and they are compared by it."""
 
 
 Accepts = Callable[[pl.DataFrame], list[bool]]
@@ -70,10 +64,10 @@ def sample(
     samples were damaged on disk meanwhile.
     """
     ledger = ledger or Ledger()
-    asked = _settings(engine, settings)
-    _check_same(folder / "sampling.json", asked)
     texts = dict(problems.select("problem_id", "problem").iter_rows())
-    hashes = {problem_id: _request_hash(asked, problem) for problem_id, problem in texts.items()}
+    asking = Asking(engine, settings, texts)
+    _check_same(folder / "sampling.json", asking.asked)
+    hashes = asking.hashes
     fixed = Until(accepted=settings.samples_per_problem, max_samples=settings.samples_per_problem)
     scheduler = Scheduler(texts, until or fixed)
     with Journal(folder / "journal.jsonl", _JOURNALED) as journal, _Judging(scheduler, accepts) as judging:
@@ -83,7 +77,7 @@ def sample(
         try:
             if scheduler.open:
                 done = set(answered.select(KEY).iter_rows())
-                requests = _Requests(texts, settings, scheduler, judging, done)
+                requests = _Requests(asking, scheduler, judging, done)
                 _fill(engine, requests, hashes, journal, name=name, progress=progress)
         finally:
             with suppress(JournalError):  # what it could not write is not there, and counts as pending
@@ -153,15 +147,8 @@ class _Judging:
 class _Requests:
     """What the engine pulls: requests for samples that are wanted and not there."""
 
-    def __init__(
-        self,
-        texts: Mapping[str, str],
-        settings: Generation,
-        scheduler: Scheduler,
-        judging: _Judging,
-        done: set[Key],
-    ) -> None:
-        self.texts, self.settings, self.scheduler, self.judging, self.done = texts, settings, scheduler, judging, done
+    def __init__(self, asking: Asking, scheduler: Scheduler, judging: _Judging, done: set[Key]) -> None:
+        self.asking, self.scheduler, self.judging, self.done = asking, scheduler, judging, done
         self.in_flight: dict[str, Key] = {}
 
     def __iter__(self) -> Iterator[Request | None]:
@@ -175,7 +162,7 @@ class _Requests:
                 if self.in_flight:
                     yield None
             elif key not in self.done:
-                request = _request(key, self.texts[key[0]], self.settings)
+                request = self.asking.request(key)
                 self.in_flight[request.request_id] = key
                 yield request
 
@@ -213,19 +200,6 @@ def _fill(
         advance(problems - scheduler.open - settled, _note(scheduler, requests.judging.accepting, tokens, failed))
     if left := [*requests.in_flight]:
         raise RunError(f"the engine left {len(left)} requests unanswered, the first is {left[0]}")
-
-
-def _request(key: Key, problem: str, settings: Generation) -> Request:
-    problem_id, number = key
-    return Request(
-        request_id=f"{problem_id}#{number}",
-        messages=(user_message(problem, settings.instruction),),
-        max_tokens=settings.max_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        open_think=settings.open_think,
-        seed=seed_of(settings.seed, problem_id, number),
-    )
 
 
 def _note(scheduler: Scheduler, accepting: bool, tokens: int, failed: int) -> str:
@@ -285,18 +259,6 @@ def _counts(wanted: pl.DataFrame, found: pl.DataFrame) -> Counts:
     found = wanted.join(found, on=KEY, how="inner")
     failed = found.filter(_FAILED).height
     return Counts(ok=found.height - failed, failed=failed, pending=wanted.height - found.height)
-
-
-def _settings(engine: Engine, settings: Generation) -> dict[str, Any]:
-    """Everything that a sample depends on besides its problem."""
-    names = [name for name in Generation.model_fields if name not in _MAY_CHANGE]
-    model = {name: engine.identity[name] for name in ("model", "revision", "template_digest")}
-    model |= {f"engine_args.{name}": value for name, value in engine.identity["args"].items()}
-    return model | settings.model_dump(mode="json", include=set(names))
-
-
-def _request_hash(asked: dict[str, Any], problem: str) -> str:
-    return digest([asked, problem])
 
 
 def _check_same(path: Path, asked: dict[str, Any]) -> None:

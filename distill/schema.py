@@ -33,6 +33,7 @@ TRAJECTORY = pl.Schema(
         ("finish_reason", pl.String),  # stop | length | aborted:<why> | failed:<why>; null if unknown
         ("prompt_tokens", pl.Int32),  # teacher's tokenizer, template included; null for imported rows
         ("completion_tokens", pl.Int32),  # teacher's tokenizer, reasoning and response; null if unknown
+        ("effort", pl.String),  # the level of effort that was asked for; null for none
     ]
 )
 

@@ -10,11 +10,13 @@ from typing import Any
 import polars as pl
 
 from distill import arithmetic, hub
+from distill.asking import ORIGIN, origins, read_examples, same_problems
 from distill.chat import split_completions
 from distill.engines import Engine, Request, open_engine
 from distill.engines.scripted import ScriptedEngine
 from distill.ledger import Ledger
 from distill.progress import Progress
+from distill.recipe.strategies import Example
 from distill.recipe.trajectories import Import, Program, Trajectories
 from distill.sampler import Accepts, sample
 from distill.schema import TRAJECTORY, check, verifier_input
@@ -43,7 +45,10 @@ def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]
 def _sampled(
     run: Run, section: Trajectories, progress: Progress, teacher: str | None
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    problems, ledger = run.problems("train"), Ledger()
+    ledger = Ledger()
+    examples = read_examples(section)
+    section = section.model_copy(update={"examples": examples})
+    problems = _without_examples(run, examples, progress)
     with _open(section, teacher, progress) as engine:
         identity: Mapping[str, Any] = engine.identity
         name = f"{identity['model']}@{identity['revision']}"
@@ -55,30 +60,47 @@ def _sampled(
             name="sampling",
             progress=progress,
             until=section.until,
-            accepts=accepted_by(run.recipe.head, problems, name) if section.until else None,
+            accepts=accepted_by(run.recipe.head, problems, name, section) if section.until else None,
             ledger=ledger,
         )
     progress.say(f"  {ledger.counts}")
-    table = as_trajectories(completions, problems, name)
+    table = as_trajectories(completions, problems, name, section)
     return table, {"teacher": dict(identity), "counts": ledger.counts.facts()}
 
 
-def accepted_by(head: Sequence[Filter], problems: pl.DataFrame, teacher: str) -> Accepts:
+def _without_examples(run: Run, examples: list[Example], progress: Progress) -> pl.DataFrame:
+    """The problems to sample: not those that the teacher is shown the solution of."""
+    held_out, problems = run.problems("held_out"), run.problems("train")
+    if (seen := held_out.filter(same_problems(examples, held_out))).height:
+        raise RunError(
+            f"trajectories.examples: {seen.height} of them are held-out problems, the first is {seen['problem'][0]!r}; "
+            "take others, or what students learn is no longer apart from what they are measured on"
+        )
+    rest = problems.filter(~same_problems(examples, problems))
+    if left_out := problems.height - rest.height:
+        progress.say(f"  {left_out} problems are examples in the prompt, and are not sampled")
+    return rest
+
+
+def accepted_by(head: Sequence[Filter], problems: pl.DataFrame, teacher: str, section: Trajectories) -> Accepts:
     """Whether completions pass these filters of row scope."""
     chain = Chain(head)
 
     def accepts(completions: pl.DataFrame) -> list[bool]:
-        rows = as_trajectories(completions, problems, teacher).with_row_index("row")
+        rows = as_trajectories(completions, problems, teacher, section).with_row_index("row")
         return rows["row"].is_in(kept(chain.judge(rows))["row"].implode()).to_list()
 
     return accepts
 
 
-def as_trajectories(completions: pl.DataFrame, problems: pl.DataFrame, teacher: str) -> pl.DataFrame:
+def as_trajectories(
+    completions: pl.DataFrame, problems: pl.DataFrame, teacher: str, section: Trajectories
+) -> pl.DataFrame:
     """Completions with the problems that they answer."""
     table = completions.join(problems.drop("split"), on="problem_id", how="left", maintain_order="left")
     table = table.with_columns(
-        split_completions(table["text"]),
+        *split_completions(table["text"]),
+        *origins(section, table.select(KEY)),
         samples_drawn=pl.len().over("problem_id").cast(pl.Int32),
         teacher=pl.lit(teacher),
     )
@@ -90,7 +112,7 @@ def _open(section: Trajectories, teacher: str | None, progress: Progress) -> Eng
         program = section.teacher
 
         def answer(request: Request) -> str:
-            problem = request.messages[-1]["content"].removesuffix(section.instruction).strip()
+            problem, _, _ = request.messages[-1]["content"].partition("\n\n")
             return arithmetic.solve(problem, mistake_share=program.mistake_share, seed=request.seed)
 
         version = f"{file_digest(Path(arithmetic.__file__))}, mistake_share {program.mistake_share}"
@@ -128,6 +150,7 @@ def _imported(section: Import) -> tuple[pl.DataFrame, dict[str, Any]]:
         "finish_reason": pl.lit(None),
         "prompt_tokens": pl.lit(None),
         "completion_tokens": pl.lit(None),
+        **dict.fromkeys(ORIGIN, pl.lit(None)),
     }
     table = table.with_columns(value.alias(name) for name, value in defaults.items() if name not in table.columns)
     if "reasoning" not in table.columns:

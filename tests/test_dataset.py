@@ -126,7 +126,7 @@ def test_trainers_detect_conversations(folder):
 @pytest.mark.parametrize("instruction", ["", INSTRUCTION])
 def test_columns_say_what_chat_says(instruction):
     table = judged()
-    content = layout.default(table, instruction)["messages"].to_list()
+    content = layout.default(table, {None: instruction})["messages"].to_list()
     for row, messages in zip(table.iter_rows(named=True), content, strict=True):
         answer = chat.join_completion(row["reasoning"], row["response"])
         assert messages == [chat.user_message(row["problem"], instruction), {"role": "assistant", "content": answer}]
@@ -224,7 +224,7 @@ def test_nothing_kept_names_the_filter_to_look_at(tmp_path):
 def test_large_tables_become_several_shards_and_row_groups(tmp_path):
     import pyarrow.parquet as pq
 
-    table = layout.default(judged(100), INSTRUCTION)
+    table = layout.default(judged(100), {None: INSTRUCTION})
     parquet.write(table, tmp_path / "t", shard_bytes=10_000, group_bytes=2_000)
     files = sorted((tmp_path / "t").iterdir())
     assert len(files) > 1

@@ -353,3 +353,32 @@ def test_importing_engines_is_light():
     code = f"import sys, distill.engines.vllm, distill.engines.transformers, distill.engines.scripted; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+# --- turns before the question ----------------------------------------------------------------------------------------
+
+TURNS = (
+    {"role": "system", "content": "Reflect."},
+    {"role": "user", "content": "Q"},
+    {"role": "assistant", "content": "<think>\nT\n</think>\n\nR"},
+    {"role": "user", "content": "P"},
+)
+
+
+def test_a_template_that_drops_or_refuses_turns_is_an_error_before_anything_is_sampled(folder, monkeypatch):
+    from distill.engines._local import LocalModel
+
+    local = LocalModel(str(folder), None)
+    prompt = local.tokenizer.decode(local.prompt(TURNS, open_think=True).token_ids)
+    assert prompt == (
+        "<|im_start|>system\nReflect.<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\nT\n"
+        "</think>\n\nR<|im_end|>\n<|im_start|>user\nP<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    )
+    whole = local.tokenizer.chat_template
+    dropping = whole.replace("message['content']", "message['content'].split('</think>')[-1]")
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + whole
+    for template, message in ((dropping, "leave that out"), (refusing, "refuses these turns: no system role")):
+        monkeypatch.setattr(local.tokenizer, "chat_template", template)
+        local._render.cache_clear()
+        with pytest.raises(EngineError, match=message):
+            local.prompt(TURNS, open_think=True)

@@ -75,15 +75,16 @@ def write_dataset(judged: pl.DataFrame, *, recipe: Recipe, name: str, folder: Pa
     stats = statistics(judged, kept)
     if kept.is_empty():
         raise DatasetError(_nothing_kept(stats["funnel"]))
-    instruction = recipe.trajectories.asked_instruction
     verifier = recipe.verifier.name() if recipe.verifier else None
     with _replacing(folder) as draft:
-        parquet.write(layout.default(kept, instruction), draft / "default")
-        parquet.write(layout.prompt_completion(kept, instruction), draft / "prompt_completion")
+        parquet.write(layout.default(kept, recipe.instructions), draft / "default")
+        parquet.write(layout.prompt_completion(kept, recipe.instructions), draft / "prompt_completion")
         parquet.write(layout.rollouts(judged, verifier), draft / "rollouts")
         _write(draft / "stats.json", json.dumps(stats, indent=2, ensure_ascii=False))
         _write(draft / "dataset_info.json", json.dumps(layout.llama_factory(name, facts.get("repository")), indent=2))
-        _write(draft / "README.md", card.render(recipe, name=name, stats=stats, facts=facts))
+        _write(
+            draft / "README.md", card.render(recipe, name=name, stats=stats, facts=facts, origin=layout.origin(kept))
+        )
     return stats
 
 

@@ -5,7 +5,7 @@ did not record is left out.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 _MARKUP = re.compile(r"[^\w ,;.'\"/%()=+?@:-]|(?<![^\W_])_|_(?![^\W_])|@(?=\S)|:(?=\S)|(?<=www)\.", re.ASCII | re.I)
 
 
-def render(recipe: Recipe, *, name: str, stats: Stats, facts: Mapping[str, Any]) -> str:
+def render(recipe: Recipe, *, name: str, stats: Stats, facts: Mapping[str, Any], origin: Sequence[str] = ()) -> str:
     """The whole README.md of a dataset folder.
 
-    `facts` as for `write_dataset`; `recipe` must have a dataset section.
+    `facts` as for `write_dataset`; `recipe` must have a dataset section; `origin` as in `layout`.
     """
     import jinja2
 
@@ -48,6 +48,8 @@ def render(recipe: Recipe, *, name: str, stats: Stats, facts: Mapping[str, Any])
         license=recipe.dataset.license,
         stats=stats,
         sampling=None if sampling.import_ else sampling,
+        origin=origin,
+        effort_in_prompt=recipe.dataset.effort_in_prompt,
         chain=yaml.safe_dump([judge.entry() for judge in recipe.verdicts], sort_keys=False, allow_unicode=True),
         verifier=recipe.verifier.name() if recipe.verifier else None,
         histogram=histogram(stats),

@@ -5,6 +5,7 @@ Trainers guess the kind of a dataset from the names of its columns, so no config
 content, the only carrier that TRL, axolotl and LLaMA-Factory all keep. Does not write files.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -18,10 +19,19 @@ LOCAL_FOLDER = r"^(?:~|\.{0,2})/(?:[^@]*/)?"
 """The folders of a local path, which are not for publishing, before a name and perhaps its @revision."""
 
 
-def default(kept: pl.DataFrame, instruction: str) -> pl.DataFrame:
+Instructions = Mapping[str | None, str]
+"""What follows the problem in a prompt, for each level of effort and for none."""
+
+
+def origin(rows: pl.DataFrame) -> list[str]:
+    """The columns that say how rows came to be, as far as they say anything."""
+    return [name for name in ("effort",) if rows[name].null_count() < rows.height]
+
+
+def default(kept: pl.DataFrame, instructions: Instructions) -> pl.DataFrame:
     """One row a trajectory: `messages` of a user's and an assistant's turn, and scalars."""
     return kept.select(
-        pl.concat_list(_message("user", _question(instruction)), _message("assistant", _answer())).alias("messages"),
+        pl.concat_list(_message("user", _question(instructions)), _message("assistant", _answer())).alias("messages"),
         _row_id().alias("id"),
         "problem",
         pl.col("reference_answer").alias("answer"),
@@ -29,13 +39,14 @@ def default(kept: pl.DataFrame, instruction: str) -> pl.DataFrame:
         "domain",
         pl.col("completion_tokens").alias("num_tokens"),
         "teacher",
+        *origin(kept),
     )
 
 
-def prompt_completion(kept: pl.DataFrame, instruction: str) -> pl.DataFrame:
+def prompt_completion(kept: pl.DataFrame, instructions: Instructions) -> pl.DataFrame:
     """One row a trajectory, as two lists of messages: TRL then masks the prompt by itself."""
     return kept.select(
-        pl.concat_list(_message("user", _question(instruction))).alias("prompt"),
+        pl.concat_list(_message("user", _question(instructions))).alias("prompt"),
         pl.concat_list(_message("assistant", _answer())).alias("completion"),
         _row_id().alias("id"),
     )
@@ -54,6 +65,7 @@ def rollouts(judged: pl.DataFrame, verifier: str | None) -> pl.DataFrame:
         "finish_reasons": pl.col("finish_reason"),
         "num_tokens": pl.col("completion_tokens"),
         "teacher": pl.col("teacher"),
+        **{name: pl.col(name) for name in origin(judged)},
         **_decision(judged),
     }
     scalars = {"problem": "problem", "answer": "reference_answer", "source": "source", "domain": "domain"}
@@ -104,9 +116,10 @@ def llama_factory(name: str, repository: str | None) -> dict[str, Any]:
     }
 
 
-def _question(instruction: str) -> pl.Expr:
+def _question(instructions: Instructions) -> pl.Expr:
     """The content of `chat.user_message`, by column."""
-    return pl.concat_str("problem", pl.lit(f"\n\n{instruction}" if instruction else ""))
+    said = {level: f"\n\n{text}" if text else "" for level, text in instructions.items()}
+    return pl.concat_str("problem", pl.col("effort").replace_strict(said, return_dtype=pl.String))
 
 
 def _answer() -> pl.Expr:

@@ -29,6 +29,8 @@ class Request:
     open_think: bool = True
     seed: int = 0
     """Of this one sample; an engine that cannot seed single requests ignores it and says so in `identity`."""
+    room_tokens: int = 0
+    """The most tokens that a request of the same run may ask for, where that is more than this one's max_tokens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,18 @@ class LocalModel:
         return self._render(tuple(tuple(message.items()) for message in messages), open_think)
 
     def _render_uncached(self, messages: tuple[tuple[tuple[str, str], ...], ...], open_think: bool) -> Prompt:
-        text, opening = render_prompt(self.tokenizer, [dict(message) for message in messages], open_think=open_think)
+        import jinja2
+
+        turns = [dict(message) for message in messages]
+        try:
+            text, opening = render_prompt(self.tokenizer, turns, open_think=open_think)
+        except jinja2.TemplateError as error:
+            raise EngineError(f"the chat template of {self.model!r} refuses these turns: {error}") from error
+        if lost := next((turn for turn in turns if turn["content"].strip() not in text), None):
+            raise EngineError(
+                f"the chat template of {self.model!r} drops part of what it is given: of the {lost['role']}'s turn "
+                f"{lost['content'][:60]!r}…; where it is the reasoning of an example, leave that out"
+            )
         # The template has written the BOS token; the tokenizer would add a second one.
         return Prompt(tuple(self.tokenizer.encode(text, add_special_tokens=False)), opening)
 

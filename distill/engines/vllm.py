@@ -183,12 +183,13 @@ class VllmEngine:
         if self._on_cpu:
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
             VllmEngine._in_this_process = self
+        room = max(first.max_tokens, first.room_tokens)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # vLLM's own use of torch; nothing that a caller could change
                 quieten_vllm()
                 let_vllm_look_at_llvmlite()
-                self._engine = self._open(first, max(2 * prompt_tokens, _PROMPT_ROOM_TOKENS) + first.max_tokens)
+                self._engine = self._open(first, max(2 * prompt_tokens, _PROMPT_ROOM_TOKENS) + room)
         except Exception as error:
             self.close()
             raise EngineError(f"vLLM cannot load {self._model.model!r}: {_say(error)}") from error

@@ -26,6 +26,9 @@ class Dataset(Section):
     """Licence of the rows: an identifier that the Hub knows, or `other`. Never guessed."""
     title: str | None = None
     """Name on the card; the recipe's name if not given."""
+    effort_in_prompt: bool = True
+    """The prompt of a row ends with the instruction of its level of effort, as the teacher's did, so that a student
+    learns to obey it. False leaves it out: then a student cannot be told how long to reason."""
 
 
 class Report(Generation):
@@ -52,6 +55,15 @@ class Recipe(Section):
         if misfits := list(_misfits(self)):
             raise MisfitError(misfits)
         return self
+
+    @property
+    def instructions(self) -> dict[str | None, str]:
+        """What follows the problem in the prompt of a dataset row, for each level of effort and for none."""
+        trajectories = self.trajectories
+        plain = "" if trajectories.import_ else trajectories.instruction  # what an import was asked is not known
+        said = self.dataset is None or self.dataset.effort_in_prompt
+        levels = (None, *trajectories.effort)
+        return {level: trajectories.instruction_at(level if said else None, plain) for level in levels}
 
     @property
     def verifier(self) -> filters.Filter | None:

@@ -58,6 +58,8 @@ def _check_files(source: Source, recipe: Recipe, taught: tuple[Path, ...]) -> No
     for path, table in tables:
         if table and table.path is not None:
             _check_table_file(source, (*path, "path"), Path(table.path))
+    if isinstance(examples := recipe.trajectories.examples, str):
+        _check_table_file(source, ("trajectories", "examples"), Path(examples))
     _check_teacher(source, recipe.trajectories, taught)
 
 

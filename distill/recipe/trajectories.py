@@ -15,6 +15,7 @@ from pydantic import (
 
 from distill.recipe.problems import Table
 from distill.recipe.section import Section, Share, exactly_one
+from distill.recipe.strategies import Strategies
 
 
 class Generation(Section):
@@ -27,7 +28,7 @@ class Generation(Section):
     max_tokens: PositiveInt = 32_768
     """Completion budget, in the model's tokens."""
     instruction: str = "Please reason step by step, and put your final answer within \\boxed{}."
-    """Follows the problem in the user's message, after an empty line; empty for none. There is no system prompt."""
+    """Follows the problem in the user's message, after an empty line; empty for none."""
     open_think: bool = True
     """Begin every completion with <think> and a line break, unless the model's own template does."""
     seed: NonNegativeInt = 0
@@ -108,7 +109,7 @@ class Import(Table):
         return self
 
 
-class Trajectories(Generation):
+class Trajectories(Generation, Strategies):
     """Where reasoning comes from: a teacher that is sampled, or an import. Give exactly one of the two."""
 
     teacher: Teacher | None = None
@@ -119,11 +120,6 @@ class Trajectories(Generation):
     """In place of samples_per_problem: sample each problem until enough samples are accepted."""
     import_: Annotated[Import | None, Field(alias="import")] = None
 
-    @property
-    def asked_instruction(self) -> str:
-        """What followed the problem in the teacher's prompt; empty for an import, of which it is not known."""
-        return "" if self.import_ else self.instruction
-
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         exactly_one(self, "teacher", "import")
@@ -131,4 +127,6 @@ class Trajectories(Generation):
             raise ValueError("until is for a teacher that is sampled; an import has what it has")
         if self.until and "samples_per_problem" in self.model_fields_set:
             raise ValueError("give one of samples_per_problem and until")
+        if self.effort and "max_tokens" in self.model_fields_set:
+            raise ValueError("give one of max_tokens and effort; each level has its own max_tokens")
         return self

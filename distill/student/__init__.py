@@ -52,13 +52,15 @@ def _chats(run: Run, arm: Arm) -> list[dict[str, Any]]:
         return list(hub.load_rows(run.path("dataset"), "prompt_completion"))
     judged = run.judged()
     table = judged if arm.rows == "sampled" else through(judged, arm.rows)
-    instruction = run.recipe.trajectories.asked_instruction
+    instructions = run.recipe.instructions
     return [
         {
-            "prompt": [user_message(problem, instruction)],
+            "prompt": [user_message(problem, instructions[effort])],
             "completion": [{"role": "assistant", "content": join_completion(reasoning, response)}],
         }
-        for problem, reasoning, response in table.select("problem", "reasoning", "response").iter_rows()
+        for problem, reasoning, response, effort in table.select(
+            "problem", "reasoning", "response", "effort"
+        ).iter_rows()
     ]
 
 

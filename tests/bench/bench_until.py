@@ -34,7 +34,7 @@ def main() -> None:
     section = run.recipe.trajectories
     teacher = str(arguments.runs / "tiny_teacher" / "student" / "teacher")
     problems = run.problems("train").head(arguments.problems)
-    accepts = accepted_by(run.recipe.head, problems, "teacher")
+    accepts = accepted_by(run.recipe.head, problems, "teacher", section)
 
     def drawn(engine, folder: Path, until: Until | None) -> pl.DataFrame:
         settings = section.model_copy(update={"samples_per_problem": MOST})

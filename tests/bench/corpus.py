@@ -84,7 +84,7 @@ def _rows(seed: int, k: int) -> Iterator[tuple[Any, ...]]:
                 before.append((reasoning, response, finish))
             yield (
                 f"corpus-{seed}-{number}", problem, answer.gold, "math", "synthetic", sample, k, "synthetic@1",
-                reasoning, response, finish, len(problem) // 4, (len(reasoning) + len(response)) // 4, plant,
+                reasoning, response, finish, len(problem) // 4, (len(reasoning) + len(response)) // 4, None, plant,
             )  # fmt: skip
 
 
