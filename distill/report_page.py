@@ -5,7 +5,6 @@ score; what it draws is in the data.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -14,14 +13,9 @@ import jinja2
 import yaml
 from markupsafe import Markup, escape
 
+from filters._evidence import locate, visible, written
+
 TEMPLATE = Path(__file__).with_name("report_page.html.j2")
-
-LONGEST_TEXT = 16_000
-"""Characters of a text that are shown; of a longer one, three quarters from its start and one from its end."""
-
-_CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]|[\ud800-\udfff]"
-)
 
 
 class Interval(TypedDict):
@@ -165,18 +159,6 @@ def headline(data: Mapping[str, Any]) -> str:
     return f"{answers}; {', '.join(others)}." if others else f"{answers}."
 
 
-def visible(text: str) -> str:
-    """Text in which terminal escapes, other controls and direction overrides are signs that do nothing."""
-
-    def sign(match: re.Match[str]) -> str:
-        code = ord(match[0])
-        if code < 0x20:
-            return chr(0x2400 + code)
-        return "␡" if code == 0x7F else f"⟨{code:04x}⟩"
-
-    return _CONTROL.sub(sign, text)
-
-
 def _finalize(value: Any) -> Any:
     if isinstance(value, Markup):
         return value
@@ -184,17 +166,12 @@ def _finalize(value: Any) -> Any:
 
 
 def _marked(text: str | None, evidence: str | None) -> Markup:
-    """The text, shortened in its middle, with the evidence marked where it occurs word for word."""
+    """The text, shortened where it is long, with the evidence marked where it stands."""
     shown = visible(text or "")
-    if len(shown) > LONGEST_TEXT:
-        head, tail = LONGEST_TEXT * 3 // 4, LONGEST_TEXT // 4
-        shown = f"{shown[:head]}\n\n[… {len(shown) - head - tail:,} characters not shown …]\n\n{shown[-tail:]}"
-    found = visible(evidence or "").strip()
-    if not found or found not in shown:
-        return escape(shown)
-    # Short evidence, such as the answer 7, must stand alone, or every digit would be marked.
-    parts = re.split(rf"(?<!\w){re.escape(found)}(?!\w)" if len(found) < 8 else re.escape(found), shown)
-    return (Markup("<mark>") + escape(found) + Markup("</mark>")).join(escape(part) for part in parts)
+    spans = locate(shown, visible(evidence or "")).spans
+    return Markup(
+        written(shown, spans, plain=lambda part: str(escape(part)), mark=lambda part: f"<mark>{escape(part)}</mark>")
+    )
 
 
 def _funnel(rows: Iterable[FunnelRow]) -> list[dict[str, Any]]:

@@ -130,6 +130,21 @@ class Run:
         return path
 
 
+def recorded_recipe(folder: Path) -> Recipe:
+    """The recipe as the manifests of a run's folder recorded it, up to the last stage that was made."""
+    sections: dict[str, Any] = {}
+    for stage in Recipe.model_fields:
+        path = folder / "manifests" / f"{stage}.json"
+        if path.is_file():
+            sections[stage] = json.loads(path.read_text())["recipe"]
+    if (sections.get("trajectories") or {}).get("until"):
+        del sections["trajectories"]["samples_per_problem"]  # recorded with its default; one of the two is given
+    try:
+        return Recipe.model_validate_json(json.dumps(sections))
+    except (ValueError, KeyError) as error:
+        raise RunError(f"the manifests of {folder} do not hold a recipe that this version reads: {error}") from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all: temp, fsync, rename."""
     _replace(path, lambda temp: temp.write_text(text, encoding="utf-8", newline="\n"))

@@ -1,9 +1,10 @@
 """Filters in order: a fold over survivors. The first filter that does not keep a row decides."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -11,6 +12,9 @@ from filters._features import feature
 from filters._filter import Filter, RowsAt
 from filters._funnel import verdict_columns
 from filters._verdict import VERDICT, FilterError, is_keep, merge, spread
+
+if TYPE_CHECKING:
+    from filters._display import Explanation
 
 Source = Callable[[], Iterable[pl.DataFrame]]
 """Reads the same rows from the start, in the same order, each time it is called; a batch at a time."""
@@ -76,6 +80,24 @@ class Chain:
         for segment in _segments(self.filters):
             fold.judge(segment)
         return pl.concat(fold.verdicts, how="horizontal") if fold.verdicts else pl.DataFrame()
+
+    def explain(
+        self, row: Mapping[str, Any] | pl.DataFrame, *, among: pl.DataFrame | None = None, exhaustive: bool = False
+    ) -> "Explanation":
+        """What each filter says of one row, for a person: rich in a notebook, text where it is printed.
+
+        Args:
+            row: A mapping, or a frame of one row. Verdict columns that it has are left aside.
+            among: All rows, where the chain has filters that compare them: the row is then looked up by problem_id and
+                sample, and all are judged. Without it such filters are passed by, and their steps say so.
+            exhaustive: Ask every filter, also those that the row would not have reached.
+
+        Raises:
+            FilterError: There is not exactly one such row.
+        """
+        from filters._explain import explained
+
+        return explained(self, row, among, exhaustive)
 
 
 @dataclass

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from distill.report_page import LONGEST_TEXT, headline, render_report, visible
+from distill.report_page import headline, render_report
+from filters._evidence import LONGEST_TEXT, visible
 
 PAYLOADS = [
     "<script>alert(1)</script>",
@@ -199,7 +200,7 @@ def test_rendering_changes_nothing_in_the_data():
 
 @pytest.mark.parametrize(
     ("evidence", "text", "marks"),
-    [("7", "17 and 7, 7.5", 2), ("wait, wait, ", "wait, wait, wait, wait, ", 2), ("(a", "f((a))", 1), ("", "x", 0)],
+    [("7", "17 and 7, 7.5", 1), ("wait, wait, ", "wait, wait, wait, wait, ", 2), ("(a", "f((a))", 1), ("", "x", 0)],
 )
 def test_evidence_is_marked_where_it_stands(evidence, text, marks):
     whole = data()

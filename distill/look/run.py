@@ -1,0 +1,93 @@
+"""A run's folder for people: open it by its name and look. Reads only; `distill.store.Run` is what stages write to.
+
+It needs no recipe file: what made each artifact is recorded in the run.
+"""
+
+import difflib
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from distill import store
+from distill.look.judged import Judged
+from distill.recipe import Recipe
+from distill.store import KEY, RunError
+from filters import Chain, Filter
+from filters._display import Explanation
+
+
+class Run(Judged):
+    """A run that is there: `Run("quickstart")`, or by its folder.
+
+    Raises RunError where there is no such run, or it lacks what is asked for, with the command that makes it.
+    """
+
+    def __init__(self, run: str | Path, *, runs: str | Path = "runs") -> None:
+        self.folder = _folder(Path(run), Path(runs))
+        self.name = self.folder.name
+
+    @cached_property
+    def stored(self) -> store.Run:
+        """The run as stages know it, with the recipe as it was recorded."""
+        return store.Run(self.name, self.folder, store.recorded_recipe(self.folder))
+
+    @property
+    def problems(self) -> pl.LazyFrame:
+        """Every problem, with its split."""
+        return self._scan("problems", "problems.parquet")
+
+    @property
+    def trajectories(self) -> pl.LazyFrame:
+        """Every trajectory sampled or imported."""
+        return self._scan("trajectories", "trajectories", "trajectories.parquet")
+
+    @property
+    def verdicts(self) -> pl.LazyFrame:
+        """The verdict columns of every trajectory, and its key."""
+        return self._scan("verdicts", "verdicts", "verdicts.parquet")
+
+    @property
+    def dataset(self) -> pl.LazyFrame:
+        """The kept rows as they are published."""
+        return self._scan("dataset", "dataset", "default", "*.parquet")
+
+    @cached_property
+    def chain(self) -> Chain:
+        """The filters that judged. Filters of your own must be there: `filters.add_folder` first."""
+        return Chain(self.stored.recipe.verdicts)
+
+    def explain(self, problem_id: str, sample: int) -> Explanation:
+        """One trajectory and what each filter said of it, from the stored verdicts."""
+        for row in self.problem(problem_id):
+            if row.row["sample"] == sample:
+                return row
+        raise RunError(f"{self.folder} has no sample {sample} of the problem {problem_id!r}")
+
+    @property
+    def _rows(self) -> pl.LazyFrame:
+        return self.trajectories.join(self.verdicts, on=KEY, how="left", maintain_order="left")
+
+    def _filter(self, name: str) -> Filter | None:
+        filters = {leaf.name(): leaf for f in self.chain.filters for leaf in (f, *f.leaves)}
+        return filters.get(name.rpartition(".")[2])
+
+    def _scan(self, stage: str, *parts: str) -> pl.LazyFrame:
+        path = self.folder.joinpath(*parts)
+        if not list(path.parent.glob(path.name)):
+            raise RunError(f"{path} is not there: run `distill {stage}` with the recipe of {self.name} first")
+        return pl.scan_parquet(path)
+
+    def __repr__(self) -> str:
+        made = [name for name in Recipe.model_fields if self.stored.manifest(name)]
+        return f"Run({str(self.folder)!r}): {', '.join(made)}"
+
+
+def _folder(run: Path, runs: Path) -> Path:
+    for folder in (run, runs / run):
+        if (folder / "manifests").is_dir():
+            return folder
+    there = sorted(folder.parent.name for folder in runs.glob("*/manifests"))
+    near = difflib.get_close_matches(run.name, there, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"runs in {str(runs)!r}: {', '.join(there) or 'none'}"
+    raise RunError(f"no run {str(run)!r}; {hint}")
