@@ -177,6 +177,50 @@ def audit(
     _guard(audited)
 
 
+@app.command()
+def push(
+    recipe: RecipePath,
+    repository: Annotated[str, typer.Argument(metavar="REPOSITORY", help="Its id on the Hub: owner/name.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="For all the world. Without this the repository must be private.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show files, sizes and what would change in the card; send nothing.")
+    ] = False,
+    report: Annotated[bool, typer.Option(help="Publish the report's page too, where there is one.")] = True,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="What was found in rows, such as local_path, may go. May be given again."),
+    ] = None,
+    overrides: Overrides = None,
+    name: Name = None,
+    runs: Runs = Path("runs"),
+    filters: Filters = None,
+) -> None:
+    """Publish the dataset on the Hub: privately, unless --public is typed."""
+
+    def pushed() -> None:
+        from distill.hub.repo import Repo
+        from distill.push import leaks, plan, push
+        from distill.push.parcel import dataset_parcel
+        from distill.push.words import show_plan, show_pushed
+        from distill.run import check_made, open_run
+
+        opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()))
+        with opened.lock():
+            check_made(opened, "dataset")
+            parcel = dataset_parcel(opened, repository, report=report)
+            leaks.check(parcel.files, allow or ())
+            repo = Repo(parcel.kind, repository)
+            if dry_run:
+                _print(show_plan(parcel, repo, plan(parcel, repo, public=public), public=public))
+            else:
+                done = push(parcel, repo, public=public, say=lambda line: print(line, flush=True))
+                _print(show_pushed(done))
+
+    _guard(pushed)
+
+
 @app.command("filters")
 def list_filters(
     name: Annotated[str | None, typer.Argument(metavar="[FILTER]", help="Show this one in full.")] = None,

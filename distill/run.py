@@ -82,10 +82,21 @@ def make(run: Run, progress: Progress, *, until: str | None = None) -> None:
                 break
 
 
+def check_made(run: Run, name: str) -> None:
+    """RunError unless the artifact of a stage, and all that it was made from, is what the recipe says now."""
+    teacher = _teacher(run)
+    wanted = [name]
+    for stage in reversed(STAGES):
+        if stage.name not in wanted or getattr(run.recipe, stage.name) is None:
+            continue
+        wanted += stage.needs
+        if not _is_made(run, stage, _key(run, stage, teacher)):
+            raise RunError(f"{stage.name} of {run.name} is missing or out of date: run `distill {name}` first")
+
+
 def _make_stage(run: Run, stage: Stage, title: str, progress: Progress, teacher: "Teacher") -> None:
     key = _key(run, stage, teacher)
-    manifest = run.manifest(stage.name)
-    if manifest and manifest["key"] == key and manifest["digest"] == _digest(run, stage):
+    if _is_made(run, stage, key):
         progress.say(f"{title}: up to date")
         return
     progress.say(title)
@@ -110,6 +121,11 @@ def _make_stage(run: Run, stage: Stage, title: str, progress: Progress, teacher:
         },
     )
     progress.say(f"{title}: done in {duration(seconds)}")
+
+
+def _is_made(run: Run, stage: Stage, key: str) -> bool:
+    manifest = run.manifest(stage.name)
+    return bool(manifest and manifest["key"] == key and manifest["digest"] == _digest(run, stage))
 
 
 def _sections(recipe: Recipe, stage: Stage) -> Any:
@@ -157,19 +173,31 @@ class Teacher:
 
 def _make_teacher(run: Run, progress: Progress) -> Teacher:
     teacher = run.recipe.trajectories.teacher
+    if isinstance(teacher, RecipeStudent):
+        other = open_run(teacher.recipe, runs=run.folder.parent)
+        progress.say(f"teacher: the student of {teacher.recipe}")
+        make(other, progress)
+        measured = (other.manifest("report") or {}).get("facts", {"models": []})
+        for row in measured["models"]:
+            if row["name"] == _arm(other, teacher):
+                from distill.report import describe
+
+                progress.say(f"teacher on its held-out problems: {describe(row, measured['k'])}")
+    return _teacher(run)
+
+
+def _teacher(run: Run) -> Teacher:
+    """As it lies there."""
+    teacher = run.recipe.trajectories.teacher
     if isinstance(teacher, str):
         return Teacher(teacher)
     if not isinstance(teacher, RecipeStudent):
         return Teacher()
     other = open_run(teacher.recipe, runs=run.folder.parent)
-    assert other.recipe.student is not None
-    progress.say(f"teacher: the student of {teacher.recipe}")
-    make(other, progress)
-    arm = teacher.arm or next(iter(other.recipe.student.arms))
-    measured = (other.manifest("report") or {}).get("facts", {"models": []})
-    for row in measured["models"]:
-        if row["name"] == arm:
-            from distill.report import describe
+    folder = other.path("student", _arm(other, teacher))
+    return Teacher(str(folder), (other.manifest("student") or {}).get("digest"))
 
-            progress.say(f"teacher on its held-out problems: {describe(row, measured['k'])}")
-    return Teacher(str(other.path("student", arm)), (other.manifest("student") or {}).get("digest"))
+
+def _arm(run: Run, teacher: RecipeStudent) -> str:
+    assert run.recipe.student is not None
+    return teacher.arm or next(iter(run.recipe.student.arms))

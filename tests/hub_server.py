@@ -1,169 +1,49 @@
-"""A stand-in for the Hugging Face Hub: dataset repositories over real HTTP, for the real clients. Reading only so far.
+"""A stand-in for the Hugging Face Hub: repositories over real HTTP, for the real clients to read and to write.
 
-It asserts nothing. What it received is in `seen`. Large files are where the Hub has them: at another address, which
-`resolve` redirects to. Clients find it by HF_ENDPOINT, which they read when they are imported.
+It asserts nothing. What it received is in `seen`, what goes wrong in `faults`. Clients find it by HF_ENDPOINT, which
+they read when they are imported; HF_HUB_DISABLE_XET=1 keeps them to the protocol that is spoken here.
 """
 
-import hashlib
-import json
 import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Reply = tuple[int, dict[str, str], bytes]
-LARGE = (".parquet",)
+import hub_reads
+import hub_writes
+from hub_state import Fault, Hub, Reply, Repo, Seen, refuse
+
+__all__ = ["Fault", "Hub", "Repo", "Seen", "hub_stand_in"]
+
+ROUTES = [*hub_reads.ROUTES, *hub_writes.ROUTES]
 
 
-@dataclass
-class Seen:
-    """One request that arrived."""
-
-    host: str
-    """Hub or storage."""
-    method: str
-    path: str
-    headers: dict[str, str]
-    """By lower-case name."""
-    body: bytes
+def _reply(hub: Hub, seen: Seen) -> Reply | None:
+    for fault in hub.faults:
+        if fault.times and fault.method == seen.method and re.search(fault.path, seen.path):
+            fault.times -= 1
+            return fault.act(lambda: _true_reply(hub, seen))
+    return _true_reply(hub, seen)
 
 
-@dataclass
-class Repo:
-    """A dataset repository: its files at each commit, oldest first."""
-
-    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    """Commits by tag."""
-    gated: bool = False
-
-    def add(self, files: dict[str, bytes], tag: str | None = None) -> str:
-        """The commit that now holds these files and no others."""
-        listing = {path: hashlib.sha1(content).hexdigest() for path, content in files.items()}
-        commit = hashlib.sha1(json.dumps([len(self.commits), listing]).encode()).hexdigest()
-        self.commits[commit] = files
-        if tag:
-            self.tags[tag] = commit
-        return commit
-
-    def commit(self, revision: str) -> str | None:
-        if revision == "main":
-            return list(self.commits)[-1]
-        return self.tags.get(revision, revision if revision in self.commits else None)
-
-
-@dataclass
-class Hub:
-    """A running Hub. Tests change its repositories at any time."""
-
-    url: str = ""
-    storage_url: str = ""
-    repos: dict[str, Repo] = field(default_factory=dict)
-    """By id, owner/name."""
-    members: set[str] = field(default_factory=set)
-    """Tokens that open gated repositories."""
-    seen: list[Seen] = field(default_factory=list)
-
-
-# --- replies ----------------------------------------------------------------------------------------------------------
-
-
-def _json(value: Any) -> Reply:
-    return 200, {"Content-Type": "application/json"}, json.dumps(value).encode()
-
-
-def _refuse(status: int, code: str, message: str) -> Reply:
-    return status, {"X-Error-Code": code, "X-Error-Message": message}, json.dumps({"error": message}).encode()
-
-
-def _etag(content: bytes) -> str:
-    return f'"{hashlib.sha256(content).hexdigest()}"'
-
-
-def _info(hub: Hub, seen: Seen, repo_id: str, revision: str = "main") -> Reply:
-    repo = hub.repos[repo_id]
-    commit = repo.commit(revision)
-    if commit is None:
-        return _refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
-    siblings = [{"rfilename": path} for path in repo.commits[commit]]
-    facts = {"private": False, "gated": "auto" if repo.gated else False, "tags": [], "downloads": 0, "likes": 0}
-    return _json({"id": repo_id, "sha": commit, "siblings": siblings, **facts})
-
-
-def _tree(hub: Hub, seen: Seen, repo_id: str, revision: str, folder: str = "") -> Reply:
-    repo = hub.repos[repo_id]
-    commit = repo.commit(revision)
-    if commit is None:
-        return _refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
-    inside = f"{folder}/" if folder else ""
-    files = {path: content for path, content in repo.commits[commit].items() if path.startswith(inside)}
-    entries = [
-        {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
-        for path, content in files.items()
-        if "/" not in path.removeprefix(inside)
-    ]
-    folders = {inside + path.removeprefix(inside).partition("/")[0] for path in files} - {e["path"] for e in entries}
-    entries += [{"type": "directory", "path": path, "size": 0, "oid": "0" * 40} for path in sorted(folders)]
-    return _json(entries) if entries else _refuse(404, "EntryNotFound", f"{folder} does not exist on {revision}")
-
-
-def _resolve(hub: Hub, seen: Seen, repo_id: str, revision: str, path: str) -> Reply:
-    repo = hub.repos[repo_id]
-    commit = repo.commit(revision)
-    if commit is None:
-        return _refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
-    token = seen.headers.get("authorization", "").removeprefix("Bearer ")
-    if repo.gated and token not in hub.members:
-        return _refuse(403 if token else 401, "GatedRepo", f"Access to dataset {repo_id} is restricted.")
-    content = repo.commits[commit].get(path)
-    if content is None:
-        return _refuse(404, "EntryNotFound", "Entry not found")
-    headers = {"X-Repo-Commit": commit, "ETag": _etag(content)}
-    if not path.endswith(LARGE):
-        return 200, headers, content
-    where = f"{hub.storage_url}/{repo_id}/{commit}/{path}"
-    linked = {"X-Linked-ETag": _etag(content), "X-Linked-Size": str(len(content)), "Location": where}
-    return 302, {**headers, **linked}, b""
-
-
-def _stored(hub: Hub, seen: Seen, repo_id: str, commit: str, path: str) -> Reply:
-    content = hub.repos[repo_id].commits[commit][path]
-    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", seen.headers.get("range", ""))
-    if asked is None:
-        return 200, {"ETag": _etag(content)}, content
-    first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
-    return 206, {"Content-Range": f"bytes {first}-{last}/{len(content)}"}, content[first : last + 1]
-
-
-_REPO = r"(?P<repo_id>[\w.-]+/[\w.-]+)"
-ROUTES: list[tuple[str, str, Callable[..., Reply]]] = [
-    ("hub GET", rf"/api/datasets/{_REPO}", _info),
-    ("hub GET", rf"/api/datasets/{_REPO}/revision/(?P<revision>[^/]+)", _info),
-    ("hub GET", rf"/api/datasets/{_REPO}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?", _tree),
-    ("hub GET", rf"/datasets/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _resolve),
-    ("storage GET", rf"/{_REPO}/(?P<commit>\w+)/(?P<path>.+)", _stored),
-]
-"""Host and method, path, and who replies. A HEAD is a GET without its content."""
-
-
-def _reply(hub: Hub, seen: Seen) -> Reply:
+def _true_reply(hub: Hub, seen: Seen) -> Reply:
     path = seen.path.partition("?")[0]
     for wanted, pattern, reply in ROUTES:
         match = re.fullmatch(pattern, path)
         if match and wanted == f"{seen.host} {seen.method.replace('HEAD', 'GET')}":
             named = {name: value for name, value in match.groupdict().items() if value is not None}
-            if named["repo_id"] in hub.repos:
-                return reply(hub, seen, **named)
-            # The Hub does not tell strangers which repositories there are.
-            status = 404 if "authorization" in seen.headers else 401
-            return _refuse(status, "RepoNotFound", "Repository not found")
-    return _refuse(404, "NotFound", f"nothing at {path}")
+            return _of_repo(hub, seen, reply, named) if "repo_id" in named else reply(hub, seen, **named)
+    return refuse(404, "NotFound", f"nothing at {path}")
 
 
-# --- HTTP -------------------------------------------------------------------------------------------------------------
+def _of_repo(hub: Hub, seen: Seen, reply: Callable[..., Reply], named: dict[str, str]) -> Reply:
+    repo = hub.of_kind(named.get("kind", "models")).get(named["repo_id"])
+    if repo is None or (repo.private and seen.token not in hub.writers):
+        # The Hub does not tell strangers which repositories there are.
+        return refuse(404 if seen.token else 401, "RepoNotFound", "Repository not found")
+    return reply(hub, seen, repo=repo, **named)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -172,17 +52,31 @@ class _Handler(BaseHTTPRequestHandler):
     server: "_Server"
 
     def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        seen = Seen(self.server.host, self.command, self.path, headers, body)
+        seen = Seen(
+            self.server.host, self.command, self.path, {n.lower(): v for n, v in self.headers.items()}, self._body()
+        )
         self.server.hub.seen.append(seen)
-        status, headers, content = _reply(self.server.hub, seen)
+        answer = _reply(self.server.hub, seen)
+        if answer is None:
+            self.close_connection = True
+            return
+        status, headers, content = answer
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     do_GET = do_HEAD = do_POST = do_PUT = _serve  # noqa: N815
 

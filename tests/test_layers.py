@@ -10,8 +10,8 @@ import pytest
 HOMES = {
     "vllm": {"distill/engines/vllm.py"},
     "trl": {"distill/student/train.py"},
-    "datasets": {"distill/hub.py"},
-    "huggingface_hub": {"distill/hub.py"},
+    "datasets": {"distill/hub/__init__.py"},
+    "huggingface_hub": {"distill/hub/__init__.py", "distill/hub/repo.py"},
     "openai": {"filters/_endpoint.py", "distill/engines/server.py"},
     "math_verify": {"filters/_math.py"},
     "langdetect": {"filters/_language.py"},

@@ -21,7 +21,7 @@ from distill.progress import Progress
 from distill.recipe import Recipe
 from distill.store import Run
 
-__all__ = ["DatasetError", "make", "write_dataset"]
+__all__ = ["DatasetError", "facts", "make", "write_dataset"]
 
 
 class DatasetError(ValueError):
@@ -30,23 +30,23 @@ class DatasetError(ValueError):
 
 def make(run: Run, progress: Progress) -> dict[str, Any]:
     """Write `dataset/`: the rows that every filter kept, and the card that says where they are from."""
-    facts = {"command": f"distill run {run.name}.yaml", **_recorded(run)}
-    stats = write_dataset(run.judged(), recipe=run.recipe, name=run.name, folder=run.path("dataset"), facts=facts)
+    stats = write_dataset(run.judged(), recipe=run.recipe, name=run.name, folder=run.path("dataset"), facts=facts(run))
     progress.say(f"  {stats['rows']:,} rows in {run.path('dataset')}")
     return {"rows": stats["rows"], "problems": stats["problems"], "kept_share": stats["kept_share"]}
 
 
-def _recorded(run: Run) -> dict[str, Any]:
+def facts(run: Run) -> dict[str, Any]:
     """What earlier stages recorded of where the rows are from; no times, so that equal runs give equal cards."""
     manifests = {stage: run.manifest(stage) or {} for stage in ("problems", "trajectories", "verdicts")}
-    facts = {stage: manifest.get("facts", {}) for stage, manifest in manifests.items()}
-    agreement = facts["verdicts"].get("agreement") or {}
+    recorded = {stage: manifest.get("facts", {}) for stage, manifest in manifests.items()}
+    agreement = recorded["verdicts"].get("agreement") or {}
     versions = manifests["trajectories"].get("versions") or {}
     return {
-        "problems": {"source": facts["problems"].get("source")},
-        "trajectories": {name: facts["trajectories"].get(name) for name in ("teacher", "source")},
+        "command": f"distill run {run.name}.yaml",
+        "problems": {"source": recorded["problems"].get("source")},
+        "trajectories": {name: recorded["trajectories"].get(name) for name in ("teacher", "source")},
         "agreement": agreement if agreement.get("labelled") else None,
-        "filters": {judge["filter"]: judge["digest"] for judge in facts["verdicts"].get("filters", [])},
+        "filters": {judge["filter"]: judge["digest"] for judge in recorded["verdicts"].get("filters", [])},
         "versions": {name: version for name, version in versions.items() if version != "absent"},
     }
 

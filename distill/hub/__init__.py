@@ -1,12 +1,11 @@
 """Tables in: a local file or a Hub dataset as Polars rows, and rows of ours as a `datasets.Dataset`.
 
-The one home of `datasets` and `huggingface_hub`, imported only when used. Local files need no network. Does not push,
-and does not know which columns a stage wants.
+The one home of `datasets` and, with `repo.py`, which writes to repositories, of `huggingface_hub`: imported only when
+used. Local files need no network. Does not know which columns a stage wants.
 """
 
 import contextlib
 import difflib
-import importlib
 import re
 import textwrap
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from distill.hub.repo import HubError, transport_error
 from distill.recipe.problems import Table
 from distill.table_file import TableError, clean_columns, read_file
 
@@ -25,10 +25,6 @@ IN_MEMORY_BYTES = 2 << 30
 """Rows that decode to more than this are memory-mapped from the cache of `datasets` instead of being held."""
 
 HUB_TIMEOUT_S = 10.0
-
-
-class HubError(RuntimeError):
-    """The Hub cannot be reached, or does not have what was asked for."""
 
 
 def read_table(table: Table, what: str) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -113,7 +109,7 @@ def _read_hub(table: Table, where: str) -> tuple[pl.DataFrame, dict[str, Any]]:
     try:
         with _quiet():
             rows = _load_hub(table, commit)
-    except (DatasetsError, ValueError, OSError, RuntimeError, _transport_error()) as error:
+    except (DatasetsError, ValueError, OSError, RuntimeError, transport_error()) as error:
         raise HubError(f"{where}: cannot load {table.dataset} at {commit}: {_refusal(error)}") from error
     rows, cleaned = clean_columns(rows)
     provenance = {"dataset": table.dataset, "config": table.config, "split": table.split, "commit": commit}
@@ -136,7 +132,7 @@ def _resolve(dataset: str, revision: str | None, where: str) -> str:
     except HfHubHTTPError as error:
         name = f"{dataset!r} at {revision or 'main'}"
         raise HubError(f"{where}: the Hub does not give {name}: {_refusal(error)}") from error
-    except (OfflineModeIsEnabled, OSError, _transport_error()) as error:
+    except (OfflineModeIsEnabled, OSError, transport_error()) as error:
         raise HubError(
             f"{where}: the Hub cannot be reached to read {dataset!r} ({_first_line(error)}). Connect, or download the "
             "file and name that; or, if the dataset is cached, name its full commit as the revision and set "
@@ -158,15 +154,6 @@ def _refusal(error: Exception) -> str:
     if isinstance(error, RepositoryNotFoundError):
         return "there is no such dataset, or it is private; check the id, or log in with `hf auth login` or HF_TOKEN."
     return textwrap.shorten(str(error), 300, placeholder="…") or type(error).__name__
-
-
-def _transport_error() -> type[Exception]:
-    """What the HTTP library under huggingface_hub raises, which was requests, then httpx, then httpx2."""
-    import huggingface_hub
-
-    library = type(huggingface_hub.get_session()).__module__.partition(".")[0]
-    error: type[Exception] = importlib.import_module(library).HTTPError
-    return error
 
 
 def _load_hub(table: Table, commit: str) -> pl.DataFrame:
