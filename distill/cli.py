@@ -44,6 +44,9 @@ Filters = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the run; the recipe's file name if not given.")]
 Runs = Annotated[Path, typer.Option(help="Folder of all runs.")]
+Partial = Annotated[
+    bool, typer.Option("--partial", help="Ask the teacher for nothing more; go on with the samples that are there.")
+]
 
 
 @app.callback()
@@ -63,9 +66,10 @@ def run(
     name: Name = None,
     runs: Runs = Path("runs"),
     filters: Filters = None,
+    partial: Partial = False,
 ) -> None:
     """Make everything in the recipe that is missing or out of date."""
-    _make(recipe, overrides, name, runs, until=None)
+    _make(recipe, overrides, name, runs, until=None, partial=partial)
 
 
 def _stage_command(stage: str, promise: str) -> None:
@@ -75,8 +79,9 @@ def _stage_command(stage: str, promise: str) -> None:
         name: Name = None,
         runs: Runs = Path("runs"),
         filters: Filters = None,
+        partial: Partial = False,
     ) -> None:
-        _make(recipe, overrides, name, runs, until=stage)
+        _make(recipe, overrides, name, runs, until=stage, partial=partial)
 
     app.command(stage, help=f"{promise} What comes before it is made first, if missing.")(command)
 
@@ -103,10 +108,11 @@ def verdicts(
     overlap: Annotated[
         bool, typer.Option(help="Judge every row by every filter; show what filters stop in common and alone.")
     ] = False,
+    partial: Partial = False,
 ) -> None:
     """Judge the trajectories and show the funnel. What comes before it is made first, if missing."""
     if not (what_if or overlap):
-        _make(recipe, overrides, name, runs, until="verdicts")
+        _make(recipe, overrides, name, runs, until="verdicts", partial=partial)
         return
 
     def replayed() -> None:
@@ -246,12 +252,14 @@ def schema(filters: Filters = None) -> None:
     typer.echo(json.dumps(recipe_schema(), indent=2))
 
 
-def _make(recipe: Path, overrides: list[str] | None, name: str | None, runs: Path, *, until: str | None) -> None:
+def _make(
+    recipe: Path, overrides: list[str] | None, name: str | None, runs: Path, *, until: str | None, partial: bool
+) -> None:
     def made() -> None:
         from distill.run import make, open_run
 
         opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()))
-        make(opened, _progress(), until=until)
+        make(opened, _progress(), until=until, partial=partial)
         _show(opened, until)
 
     _guard(made)
@@ -283,7 +291,10 @@ def _print(renderables: Iterable[Any]) -> None:
 
 
 def _guard(work: Callable[[], Any]) -> None:
-    """Run a command; a person's mistake is told without a traceback (exit code 2), a run's trouble likewise (1)."""
+    """Run a command; a person's mistake is told without a traceback (exit code 2), a run's trouble likewise (1).
+
+    A run that stopped at a limit is 3, an interrupted one 130: the same command goes on with both.
+    """
     from distill.recipe.file import RecipeError
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -296,7 +307,7 @@ def _guard(work: Callable[[], Any]) -> None:
         if not type(error).__module__.startswith(("distill", "filters")):
             raise
         typer.echo(f"{type(error).__name__}: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(getattr(error, "exit_code", 1)) from None
     except KeyboardInterrupt:
         typer.echo("\nStopped. What is finished is kept: the same command goes on from here.", err=True)
         raise typer.Exit(130) from None

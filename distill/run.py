@@ -66,8 +66,11 @@ def open_run(recipe_path: str | Path, *, runs: Path, name: str | None = None, ov
     return Run(name, runs / name, load_recipe(path, overrides))
 
 
-def make(run: Run, progress: Progress, *, until: str | None = None) -> None:
-    """Make every artifact that is missing or out of date, up to and including stage `until`; the teacher's first."""
+def make(run: Run, progress: Progress, *, until: str | None = None, partial: bool = False) -> None:
+    """Make every artifact that is missing or out of date, up to and including stage `until`; the teacher's first.
+
+    With `partial`, the teacher is asked for nothing more: later stages get the samples that are there.
+    """
     stages = [stage for stage in STAGES if getattr(run.recipe, stage.name) is not None]
     if until is not None and until not in [stage.name for stage in stages]:
         has = ", ".join(stage.name for stage in stages)
@@ -77,40 +80,45 @@ def make(run: Run, progress: Progress, *, until: str | None = None) -> None:
     teacher = _make_teacher(run, progress)
     with run.lock():
         for number, stage in enumerate(stages, 1):
-            _make_stage(run, stage, f"[{number}/{len(stages)}] {stage.name}", progress, teacher)
+            _make_stage(run, stage, f"[{number}/{len(stages)}] {stage.name}", progress, teacher, partial)
             if stage.name == until:
                 break
 
 
 def check_made(run: Run, name: str) -> None:
-    """RunError unless the artifact of a stage, and all that it was made from, is what the recipe says now."""
+    """RunError unless the artifact of a stage, and all that it was made from, is what the recipe says now.
+
+    What `partial` made will do: its card says how many samples are pending.
+    """
     teacher = _teacher(run)
     wanted = [name]
     for stage in reversed(STAGES):
         if stage.name not in wanted or getattr(run.recipe, stage.name) is None:
             continue
         wanted += stage.needs
-        if not _is_made(run, stage, _key(run, stage, teacher)):
+        if not _is_made(run, stage, _key(run, stage, teacher), partial=True):
             raise RunError(f"{stage.name} of {run.name} is missing or out of date: run `distill {name}` first")
 
 
-def _make_stage(run: Run, stage: Stage, title: str, progress: Progress, teacher: "Teacher") -> None:
+def _make_stage(run: Run, stage: Stage, title: str, progress: Progress, teacher: "Teacher", partial: bool) -> None:
     key = _key(run, stage, teacher)
-    if _is_made(run, stage, key):
+    if _is_made(run, stage, key, partial=partial):
         progress.say(f"{title}: up to date")
         return
     progress.say(title)
     run.forget(stage.name)
     start = time.monotonic()
     module = importlib.import_module(f"distill.{stage.name}")
-    takes_teacher = {"teacher": teacher.model} if stage.name in ("trajectories", "report") else {}
-    facts = module.make(run, progress, **takes_teacher)
+    takes: dict[str, Any] = {"teacher": teacher.model} if stage.name in ("trajectories", "report") else {}
+    if stage.name == "trajectories":
+        takes["partial"] = partial
+    facts = module.make(run, progress, **takes)
     seconds = time.monotonic() - start
     run.write_manifest(
         stage.name,
         {
             "stage": stage.name,
-            "key": key,
+            "key": _unfinished(key) if facts.get("counts", {}).get("pending") else key,
             "digest": _digest(run, stage),
             "recipe": _sections(run.recipe, stage),
             "facts": facts,
@@ -123,9 +131,15 @@ def _make_stage(run: Run, stage: Stage, title: str, progress: Progress, teacher:
     progress.say(f"{title}: done in {duration(seconds)}")
 
 
-def _is_made(run: Run, stage: Stage, key: str) -> bool:
+def _is_made(run: Run, stage: Stage, key: str, *, partial: bool) -> bool:
     manifest = run.manifest(stage.name)
-    return bool(manifest and manifest["key"] == key and manifest["digest"] == _digest(run, stage))
+    enough = (key, _unfinished(key)) if partial else (key,)
+    return bool(manifest and manifest["key"] in enough and manifest["digest"] == _digest(run, stage))
+
+
+def _unfinished(key: str) -> str:
+    """The key of an artifact that lacks samples: it serves `partial` and nothing else."""
+    return f"{key} partial"
 
 
 def _sections(recipe: Recipe, stage: Stage) -> Any:

@@ -54,12 +54,14 @@ def sample(
     until: Until | None = None,
     accepts: Accepts | None = None,
     ledger: Ledger | None = None,
+    partial: bool = False,
 ) -> pl.DataFrame:
     """The samples of every problem, from the journal in `folder` or else the engine.
 
     All of 0 .. samples_per_problem - 1; with `until`, those up to the one that settled the problem, as `accepts` judges
     them. Rows are in the order of the problems, then of the samples. A sample whose request failed in an earlier call
-    is asked again. `ledger` holds the counts afterwards, also where sampling is interrupted or fails.
+    is asked again. `ledger` says when to stop, which is LimitError, and holds the counts afterwards, also where
+    sampling is interrupted or fails. With `partial`, nothing is asked: the samples wanted that are there.
     Raises RunError where the folder's samples were drawn with other settings; they are left as they are, or where
     samples were damaged on disk meanwhile.
     """
@@ -72,13 +74,15 @@ def sample(
     scheduler = Scheduler(texts, until or fixed)
     with Journal(folder / "journal.jsonl", _JOURNALED) as journal, _Judging(scheduler, accepts) as judging:
         _say_damage(journal, progress)
+        ledger.open(folder, _paid(journal))
         answered = _last_rows(journal, hashes).filter(~_FAILED)
         judging.replay(answered, lambda: _completions(journal, answered).collect_batches(chunk_size=BATCH_ROWS))
         try:
-            if scheduler.open:
+            if scheduler.open and not partial:
                 done = set(answered.select(KEY).iter_rows())
-                requests = _Requests(asking, scheduler, judging, done)
-                _fill(engine, requests, hashes, journal, name=name, progress=progress)
+                requests = _Requests(asking, scheduler, judging, done, ledger)
+                with ledger.running():
+                    _fill(engine, requests, hashes, journal, name=name, progress=progress)
         finally:
             with suppress(JournalError):  # what it could not write is not there, and counts as pending
                 journal.flush()
@@ -87,9 +91,11 @@ def sample(
             ledger.counts = _counts(wanted, found)
             if scheduler.open:
                 progress.say(f"  {name}: {ledger.counts}")
+        if scheduler.open and not partial:
+            raise ledger.limit_reached()
         rows = _completions(journal, found.join(wanted, on=KEY, how="semi")).collect()
     table = wanted.join(rows, on=KEY, how="inner", maintain_order="left", validate="1:1")
-    if lost := wanted.height - table.height:
+    if not partial and (lost := wanted.height - table.height):
         raise RunError(f"{lost} samples were damaged on disk while others were sampled; run again to ask for them")
     return table
 
@@ -147,8 +153,8 @@ class _Judging:
 class _Requests:
     """What the engine pulls: requests for samples that are wanted and not there."""
 
-    def __init__(self, asking: Asking, scheduler: Scheduler, judging: _Judging, done: set[Key]) -> None:
-        self.asking, self.scheduler, self.judging, self.done = asking, scheduler, judging, done
+    def __init__(self, asking: Asking, scheduler: Scheduler, judging: _Judging, done: set[Key], ledger: Ledger) -> None:
+        self.asking, self.scheduler, self.judging, self.done, self.ledger = asking, scheduler, judging, done, ledger
         self.in_flight: dict[str, Key] = {}
 
     def __iter__(self) -> Iterator[Request | None]:
@@ -162,6 +168,8 @@ class _Requests:
                 if self.in_flight:
                     yield None
             elif key not in self.done:
+                if not self.ledger.has_room(len(self.in_flight)):
+                    return
                 request = self.asking.request(key)
                 self.in_flight[request.request_id] = key
                 yield request
@@ -189,6 +197,7 @@ def _fill(
             row = _row(*key, hashes[key[0]], completion)
             journal.append(row)
             requests.done.add(key)
+            requests.ledger.took(completion.prompt_tokens, completion.completion_tokens)
             requests.judging.take(row)
             tokens += completion.completion_tokens
             failed += completion.finish_reason.startswith("failed")
@@ -200,6 +209,8 @@ def _fill(
         advance(problems - scheduler.open - settled, _note(scheduler, requests.judging.accepting, tokens, failed))
     if left := [*requests.in_flight]:
         raise RunError(f"the engine left {len(left)} requests unanswered, the first is {left[0]}")
+    if scheduler.open and not requests.ledger.stopped_at:
+        raise RunError("the engine ended before everything was asked")
 
 
 def _note(scheduler: Scheduler, accepting: bool, tokens: int, failed: int) -> str:
@@ -240,6 +251,12 @@ def _last_rows(journal: Journal, hashes: Mapping[str, str]) -> pl.DataFrame:
     return every.join(wanted, on=["problem_id", "request_hash"], how="semi", maintain_order="left").unique(
         KEY, keep="last", maintain_order=True
     )
+
+
+def _paid(journal: Journal) -> pl.DataFrame:
+    """Tokens of every sample that this run has paid for, whatever it asked; what a kill left twice is there once."""
+    columns = ("request_hash", "finish_reason", "prompt_tokens", "completion_tokens")
+    return journal.scan().select(*KEY, *columns).unique().collect()
 
 
 def _completions(journal: Journal, rows: pl.DataFrame) -> pl.LazyFrame:

@@ -24,13 +24,16 @@ from distill.store import KEY, Run, RunError, file_digest, text_digest, write_pa
 from filters import Chain, Filter, kept
 
 
-def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]:
-    """Write `trajectories/trajectories.parquet`. `teacher` is a Hub id or a folder; None for programs and imports."""
+def make(run: Run, progress: Progress, *, teacher: str | None, partial: bool = False) -> dict[str, Any]:
+    """Write `trajectories/trajectories.parquet`. `teacher` is a Hub id or a folder; None for programs and imports.
+
+    With `partial`, nothing is asked for: the samples that are there.
+    """
     section = run.recipe.trajectories
     if section.import_:
         table, facts = _imported(section.import_)
     else:
-        table, facts = _sampled(run, section, progress, teacher)
+        table, facts = _sampled(run, section, progress, teacher, partial)
     table = check(table, TRAJECTORY, what="trajectories", key=KEY)
     write_parquet(table, run.path("trajectories", "trajectories.parquet"))
     finished = table.group_by("finish_reason").len().sort("finish_reason")
@@ -43,9 +46,9 @@ def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]
 
 
 def _sampled(
-    run: Run, section: Trajectories, progress: Progress, teacher: str | None
+    run: Run, section: Trajectories, progress: Progress, teacher: str | None, partial: bool
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    ledger = Ledger()
+    ledger = Ledger(section.limits, gpus=section.gpus)
     examples = read_examples(section)
     section = section.model_copy(update={"examples": examples})
     problems = _without_examples(run, examples, progress)
@@ -62,10 +65,13 @@ def _sampled(
             until=section.until,
             accepts=accepted_by(run.recipe.head, problems, name, section) if section.until else None,
             ledger=ledger,
+            partial=partial,
         )
+    if completions.is_empty():
+        raise RunError("no sample is there yet, so there is nothing to go on with; sample without --partial first")
     progress.say(f"  {ledger.counts}")
     table = as_trajectories(completions, problems, name, section)
-    return table, {"teacher": dict(identity), "counts": ledger.counts.facts()}
+    return table, {"teacher": dict(identity), **ledger.facts()}
 
 
 def _without_examples(run: Run, examples: list[Example], progress: Progress) -> pl.DataFrame:

@@ -44,7 +44,7 @@ def facts(run: Run) -> dict[str, Any]:
     return {
         "command": f"distill run {run.name}.yaml",
         "problems": {"source": recorded["problems"].get("source")},
-        "trajectories": {name: recorded["trajectories"].get(name) for name in ("teacher", "source")},
+        "trajectories": {name: recorded["trajectories"].get(name) for name in ("teacher", "source", "counts")},
         "agreement": agreement if agreement.get("labelled") else None,
         "filters": {judge["filter"]: judge["digest"] for judge in recorded["verdicts"].get("filters", [])},
         "versions": {name: version for name, version in versions.items() if version != "absent"},

@@ -1,5 +1,6 @@
 """The section of trajectories: who is asked, how completions are sampled, and when it is enough."""
 
+from math import prod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -13,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from distill.recipe.limits import Limits
 from distill.recipe.problems import Table
 from distill.recipe.section import Section, Share, exactly_one
 from distill.recipe.strategies import Strategies
@@ -118,7 +120,18 @@ class Trajectories(Generation, Strategies):
     """Commit, tag or branch of a Hub teacher; the commit it resolves to is recorded."""
     until: Until | None = None
     """In place of samples_per_problem: sample each problem until enough samples are accepted."""
+    limits: Limits | None = None
+    """Where sampling stops, by tokens, GPU hours or money."""
     import_: Annotated[Import | None, Field(alias="import")] = None
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs the teacher runs on."""
+        if self.limits and self.limits.gpus:
+            return self.limits.gpus
+        parallel = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+        sizes = [self.engine_args.get(name) for name in parallel]
+        return prod(size for size in sizes if isinstance(size, int))
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
