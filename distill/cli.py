@@ -44,6 +44,14 @@ Filters = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the run; the recipe's file name if not given.")]
 Runs = Annotated[Path, typer.Option(help="Folder of all runs.")]
+Fork = Annotated[
+    str | None,
+    typer.Option(
+        "--fork",
+        metavar="NAME",
+        help="Make a new run of this name, which starts with the samples that are asked for in the same way.",
+    ),
+]
 Partial = Annotated[
     bool, typer.Option("--partial", help="Ask the teacher for nothing more; go on with the samples that are there.")
 ]
@@ -67,9 +75,10 @@ def run(
     runs: Runs = Path("runs"),
     filters: Filters = None,
     partial: Partial = False,
+    fork: Fork = None,
 ) -> None:
     """Make everything in the recipe that is missing or out of date."""
-    _make(recipe, overrides, name, runs, until=None, partial=partial)
+    _make(recipe, overrides, name, runs, until=None, partial=partial, fork=fork)
 
 
 def _stage_command(stage: str, promise: str) -> None:
@@ -80,8 +89,9 @@ def _stage_command(stage: str, promise: str) -> None:
         runs: Runs = Path("runs"),
         filters: Filters = None,
         partial: Partial = False,
+        fork: Fork = None,
     ) -> None:
-        _make(recipe, overrides, name, runs, until=stage, partial=partial)
+        _make(recipe, overrides, name, runs, until=stage, partial=partial, fork=fork)
 
     app.command(stage, help=f"{promise} What comes before it is made first, if missing.")(command)
 
@@ -253,12 +263,19 @@ def schema(filters: Filters = None) -> None:
 
 
 def _make(
-    recipe: Path, overrides: list[str] | None, name: str | None, runs: Path, *, until: str | None, partial: bool
+    recipe: Path,
+    overrides: list[str] | None,
+    name: str | None,
+    runs: Path,
+    *,
+    until: str | None,
+    partial: bool = False,
+    fork: str | None = None,
 ) -> None:
     def made() -> None:
         from distill.run import make, open_run
 
-        opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()))
+        opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()), fork=fork)
         make(opened, _progress(), until=until, partial=partial)
         _show(opened, until)
 

@@ -129,13 +129,10 @@ class Journal:
         Has the columns of the schema, null where a row lacks one, and whatever else the rows have.
         """
         with self._lock:
-            parts = [pl.LazyFrame(schema=self.schema), *self._shards.scan(), self._unsealed().lazy()]
-        return pl.concat(parts, how="diagonal_relaxed").cast(self.schema)
+            return _together(self.schema, self._shards, self._unsealed())
 
     def _unsealed(self) -> pl.DataFrame:
-        with open(self.path, "rb") as lines:
-            texts = [text for line in lines if (text := _checked(line)) is not None]
-        return pl.DataFrame([json.loads(text) for text in texts], infer_schema_length=None)
+        return _undamaged(self.path)
 
     def _cut_torn_tail(self) -> None:
         size = self._end = self.damaged = 0
@@ -155,6 +152,29 @@ class Journal:
 
     def _error(self, error: OSError) -> JournalError:
         return JournalError(f"{self.path}: {error.strerror}; nothing acknowledged is lost, make room and run again")
+
+
+def read_rows(path: Path, schema: pl.Schema) -> pl.LazyFrame:
+    """Every undamaged row of a journal that another process may be writing, as `Journal.scan` has them.
+
+    Writes nothing. Raises JournalError where the manifest of its shards is damaged.
+    """
+    unsealed = _undamaged(path)  # before the manifest: rows that are sealed meanwhile are there twice, and not missing
+    shards = Shards(path.parent, path.stem)
+    shards.look()
+    return _together(schema, shards, unsealed)
+
+
+def _together(schema: pl.Schema, shards: Shards, unsealed: pl.DataFrame) -> pl.LazyFrame:
+    parts = [pl.LazyFrame(schema=schema), *shards.scan(), unsealed.lazy()]
+    return pl.concat(parts, how="diagonal_relaxed").cast(schema)
+
+
+def _undamaged(path: Path) -> pl.DataFrame:
+    """The rows of the file, less the lines whose checksum does not fit, such as a torn last one."""
+    with open(path, "rb") as lines:
+        texts = [text for line in lines if (text := _checked(line)) is not None]
+    return pl.DataFrame([json.loads(text) for text in texts], infer_schema_length=None)
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

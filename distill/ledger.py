@@ -7,9 +7,9 @@ every few seconds while an engine works. Tokens of samples that were in flight w
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil, floor, log10
 from pathlib import Path
 from typing import Any
@@ -39,18 +39,24 @@ class Counts:
     """The last attempt at them failed; they are asked again by the next call."""
     pending: int = 0
     """Nothing is there of them yet."""
+    drawn_on: Mapping[str, int] = field(default_factory=dict)
+    """Of the ok ones, those that another run has paid for, by its folder."""
 
     @property
     def requested(self) -> int:
         """All of them."""
         return self.ok + self.failed + self.pending
 
-    def facts(self) -> dict[str, int]:
+    def facts(self) -> dict[str, Any]:
         """For a manifest."""
-        return {"requested": self.requested, "ok": self.ok, "failed": self.failed, "pending": self.pending}
+        facts = {"requested": self.requested, "ok": self.ok, "failed": self.failed, "pending": self.pending}
+        return facts | ({"drawn_on": dict(self.drawn_on)} if self.drawn_on else {})
 
     def __str__(self) -> str:
-        return f"requested {self.requested:,} = {self.ok:,} ok + {self.failed:,} failed + {self.pending:,} pending"
+        drawn = f", {sum(self.drawn_on.values()):,} of them from other runs" if self.drawn_on else ""
+        return (
+            f"requested {self.requested:,} = {self.ok:,} ok{drawn} + {self.failed:,} failed + {self.pending:,} pending"
+        )
 
 
 @dataclass(frozen=True)

@@ -58,12 +58,23 @@ STAGES = (
 )
 
 
-def open_run(recipe_path: str | Path, *, runs: Path, name: str | None = None, overrides: tuple[str, ...] = ()) -> Run:
-    """The run of a recipe file, in `runs/<name>`; the name is the file's unless given."""
+def open_run(
+    recipe_path: str | Path,
+    *,
+    runs: Path,
+    name: str | None = None,
+    overrides: tuple[str, ...] = (),
+    fork: str | None = None,
+) -> Run:
+    """The run of a recipe file, in `runs/<name>`; the name is the file's unless given.
+
+    With `fork`, a run of that name, which takes from the other what it has sampled of the same requests.
+    """
     filters._benchmarks.hub = lambda *dataset: importlib.import_module("distill.hub").benchmark(*dataset)
     path = Path(recipe_path)
     name = name or path.stem
-    return Run(name, runs / name, load_recipe(path, overrides))
+    run = Run(name, runs / name, load_recipe(path, overrides))
+    return run.fork(fork) if fork else run
 
 
 def make(run: Run, progress: Progress, *, until: str | None = None, partial: bool = False) -> None:
@@ -147,6 +158,14 @@ def _sections(recipe: Recipe, stage: Stage) -> Any:
     return dumped[stage.name]
 
 
+def _making(recipe: Recipe, stage: Stage) -> Any:
+    """The sections less what says only when to stop and from whom to take: a whole artifact is the same without."""
+    sections = _sections(recipe, stage)
+    if stage.name != "trajectories":
+        return sections
+    return {key: value for key, value in sections.items() if key not in ("limits", "draw_on")}
+
+
 def _key(run: Run, stage: Stage, teacher: "Teacher") -> str:
     inputs: dict[str, Any] = {}
     for name in stage.needs:
@@ -165,7 +184,7 @@ def _key(run: Run, stage: Stage, teacher: "Teacher") -> str:
         inputs["columns"] = list(TRAJECTORY)  # where these change, the table is made again from what was sampled
         if isinstance(examples := run.recipe.trajectories.examples, str):
             inputs["examples"] = file_digest(Path(examples))
-    return digest([_sections(run.recipe, stage), inputs])
+    return digest([_making(run.recipe, stage), inputs])
 
 
 def _digest(run: Run, stage: Stage) -> str | None:

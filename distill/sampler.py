@@ -3,7 +3,6 @@
 Serves teachers (trajectories) and students (report) alike. Does not judge.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -12,32 +11,18 @@ from typing import Any, Self
 
 import polars as pl
 
+from distill import samples
 from distill.asking import Asking, Key
 from distill.chat import clean_text
 from distill.engines import Completion, Engine, Request
 from distill.journal import Journal
-from distill.ledger import Counts, Ledger
+from distill.ledger import Ledger
 from distill.progress import Progress
 from distill.recipe.trajectories import Generation, Until
+from distill.samples import COMPLETION, FAILED, JOURNAL, JOURNALED
 from distill.scheduler import Scheduler
 from distill.shards import JournalError
-from distill.store import BATCH_ROWS, KEY, RunError, write_text
-
-COMPLETION = pl.Schema(
-    {
-        "problem_id": pl.String,
-        "sample": pl.Int32,
-        "text": pl.String,
-        "finish_reason": pl.String,
-        "prompt_tokens": pl.Int32,
-        "completion_tokens": pl.Int32,
-    }
-)
-
-_JOURNALED = pl.Schema([*COMPLETION.items(), ("request_hash", pl.String)])
-
-_FAILED = pl.col("finish_reason").str.starts_with("failed")
-
+from distill.store import BATCH_ROWS, KEY, RunError
 
 Accepts = Callable[[pl.DataFrame], list[bool]]
 """Whether each of some finished samples (columns of `COMPLETION`) is accepted."""
@@ -55,27 +40,32 @@ def sample(
     accepts: Accepts | None = None,
     ledger: Ledger | None = None,
     partial: bool = False,
+    draw_on: Iterable[str] = (),
 ) -> pl.DataFrame:
     """The samples of every problem, from the journal in `folder` or else the engine.
 
     All of 0 .. samples_per_problem - 1; with `until`, those up to the one that settled the problem, as `accepts` judges
     them. Rows are in the order of the problems, then of the samples. A sample whose request failed in an earlier call
     is asked again. `ledger` says when to stop, which is LimitError, and holds the counts afterwards, also where
-    sampling is interrupted or fails. With `partial`, nothing is asked: the samples wanted that are there.
+    sampling is interrupted or fails. With `partial`, nothing is asked: the samples wanted that are there. What the runs
+    in the folders `draw_on` have of the same requests is taken from them and not asked for.
     Raises RunError where the folder's samples were drawn with other settings; they are left as they are, or where
     samples were damaged on disk meanwhile.
     """
     ledger = ledger or Ledger()
     texts = dict(problems.select("problem_id", "problem").iter_rows())
     asking = Asking(engine, settings, texts)
-    _check_same(folder / "sampling.json", asking.asked)
+    samples.check_same(folder, asking.asked)
     hashes = asking.hashes
     fixed = Until(accepted=settings.samples_per_problem, max_samples=settings.samples_per_problem)
-    scheduler = Scheduler(texts, until or fixed)
-    with Journal(folder / "journal.jsonl", _JOURNALED) as journal, _Judging(scheduler, accepts) as judging:
-        _say_damage(journal, progress)
-        ledger.open(folder, _paid(journal))
-        answered = _last_rows(journal, hashes).filter(~_FAILED)
+    until = until or fixed
+    scheduler = Scheduler(texts, until)
+    with Journal(folder / JOURNAL, JOURNALED) as journal, _Judging(scheduler, accepts) as judging:
+        samples.say_damage(journal, progress)
+        for run in draw_on:
+            progress.say("  " + samples.draw(journal, run, asking.asked, hashes, until.max_samples))
+        ledger.open(folder, samples.paid(journal.scan()))
+        answered = samples.last_rows(journal.scan(), hashes).filter(~FAILED)
         judging.replay(answered, lambda: _completions(journal, answered).collect_batches(chunk_size=BATCH_ROWS))
         try:
             if scheduler.open and not partial:
@@ -86,9 +76,9 @@ def sample(
         finally:
             with suppress(JournalError):  # what it could not write is not there, and counts as pending
                 journal.flush()
-            found = _last_rows(journal, hashes)
-            wanted = _wanted(scheduler, texts)
-            ledger.counts = _counts(wanted, found)
+            found = samples.last_rows(journal.scan(), hashes)
+            wanted = samples.wanted(scheduler, texts)
+            ledger.counts = samples.counts(wanted, found)
             if scheduler.open:
                 progress.say(f"  {name}: {ledger.counts}")
         if scheduler.open and not partial:
@@ -234,63 +224,5 @@ def _row(problem_id: str, number: int, request_hash: str, completion: Completion
     }
 
 
-def _say_damage(journal: Journal, progress: Progress) -> None:
-    for file, rows in journal.damaged_shards.items():
-        progress.say(f"  {file} was damaged and is moved aside: its {rows} samples are asked again")
-    if journal.damaged:
-        progress.say(f"  {journal.damaged} damaged lines in {journal.path.name}: their samples are asked again")
-
-
-def _last_rows(journal: Journal, hashes: Mapping[str, str]) -> pl.DataFrame:
-    """Key, finish_reason and row number of each sample of the requests wanted now: of its last row, without its text.
-
-    A problem whose text has changed has none.
-    """
-    wanted = pl.DataFrame([*hashes.items()], schema={"problem_id": pl.String, "request_hash": pl.String}, orient="row")
-    every = journal.scan().select(*KEY, "request_hash", "finish_reason").with_row_index("row").collect()
-    return every.join(wanted, on=["problem_id", "request_hash"], how="semi", maintain_order="left").unique(
-        KEY, keep="last", maintain_order=True
-    )
-
-
-def _paid(journal: Journal) -> pl.DataFrame:
-    """Tokens of every sample that this run has paid for, whatever it asked; what a kill left twice is there once."""
-    columns = ("request_hash", "finish_reason", "prompt_tokens", "completion_tokens")
-    return journal.scan().select(*KEY, *columns).unique().collect()
-
-
-def _completions(journal: Journal, rows: pl.DataFrame) -> pl.LazyFrame:
-    """The samples in some rows of the journal."""
-    found = journal.scan().with_row_index("row").filter(pl.col("row").is_in(rows["row"].implode()))
-    return found.select(COMPLETION.names())
-
-
-def _wanted(scheduler: Scheduler, problem_ids: Iterable[str]) -> pl.DataFrame:
-    """The keys of all samples that count, or are surely needed, in the order of the problems."""
-    keys = [(problem_id, n) for problem_id in problem_ids for n in range(scheduler.wanted(problem_id))]
-    return pl.DataFrame(keys, schema={name: COMPLETION[name] for name in KEY}, orient="row")
-
-
-def _counts(wanted: pl.DataFrame, found: pl.DataFrame) -> Counts:
-    """How many of the wanted samples are among the last rows of the journal, and what their last attempts came to."""
-    found = wanted.join(found, on=KEY, how="inner")
-    failed = found.filter(_FAILED).height
-    return Counts(ok=found.height - failed, failed=failed, pending=wanted.height - found.height)
-
-
-def _check_same(path: Path, asked: dict[str, Any]) -> None:
-    if not path.exists():
-        write_text(path, json.dumps(asked, indent=2) + "\n")
-        return
-    before = json.loads(path.read_text())
-    changed = [
-        f"{key}: was {before.get(key)!r}, is {asked.get(key)!r}"
-        for key in {**before, **asked}
-        if before.get(key) != asked.get(key)
-    ]
-    if changed:
-        raise RunError(
-            f"{path.parent} holds samples drawn with other settings, and they are kept:\n  "
-            + "\n  ".join(changed)
-            + "\nPut the settings back, or sample into another run with --name."
-        )
+def _completions(journal: Journal, chosen: pl.DataFrame) -> pl.LazyFrame:
+    return samples.whole(journal.scan(), chosen).select(COMPLETION.names())

@@ -63,6 +63,12 @@ class Shards:
         if self.damaged:
             self._write_manifest([shard for shard in self._shards if shard not in self.damaged], self._next)
 
+    def look(self) -> None:
+        """Read the manifest and leave out shards that are missing or changed; nothing is written, moved or removed."""
+        self._read_manifest()
+        self.damaged = [shard for shard in self._shards if not self._is_whole(shard)]
+        self._shards = [shard for shard in self._shards if shard not in self.damaged]
+
     def add(self, table: pl.DataFrame) -> None:
         """Write the rows into a new shard; they are on disk, and named, when this returns. Raises OSError."""
         buffer = io.BytesIO()

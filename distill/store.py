@@ -63,6 +63,15 @@ class Run:
             file.flush()
             yield
 
+    def fork(self, name: str) -> "Run":
+        """A run beside this one that takes what it can of this one's samples."""
+        if name == self.name:
+            raise RunError(f"--fork {name} is the run itself; give the fork another name")
+        sampling = self.recipe.trajectories
+        drawing = sampling.model_copy(update={"draw_on": [*sampling.draw_on, str(self.folder)]})
+        recipe = self.recipe.model_copy(update={"trajectories": drawing})
+        return Run(name, self.folder.parent / name, recipe)
+
     def path(self, *parts: str) -> Path:
         """A path inside the run's folder."""
         return self.folder.joinpath(*parts)

@@ -66,6 +66,7 @@ def _sampled(
             accepts=accepted_by(run.recipe.head, problems, name, section) if section.until else None,
             ledger=ledger,
             partial=partial,
+            draw_on=section.draw_on,
         )
     if completions.is_empty():
         raise RunError("no sample is there yet, so there is nothing to go on with; sample without --partial first")

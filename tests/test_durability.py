@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from distill import sampler
+from distill import sampler, samples
 from distill.engines.scripted import ScriptedEngine
 from distill.journal import Journal
 from distill.progress import Silent
@@ -77,8 +77,8 @@ def undisturbed(tmp_path_factory) -> pl.DataFrame:
 def journaled(folder: Path, copy: Path) -> pl.DataFrame:
     """What a reader finds, looked up in a copy: opening a journal mends it."""
     shutil.copytree(folder, copy)
-    with Journal(copy / "journal.jsonl", sampler._JOURNALED) as journal:
-        return journal.scan().select(sampler.COMPLETION.names()).collect()
+    with Journal(copy / "journal.jsonl", samples.JOURNALED) as journal:
+        return journal.scan().select(samples.COMPLETION.names()).collect()
 
 
 # --- kill -9 ----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill import sampler
+from distill import samples
 from distill.engines import Completion, EngineError
 from distill.engines.scripted import ScriptedEngine
 from distill.journal import Journal
@@ -120,7 +120,7 @@ def test_requested_is_ok_and_failed_and_pending_whenever_it_stops(tmp_path_facto
         answer = Counting(stop_after=stop, fail=tuple(fail))
         with suppress(KeyboardInterrupt):
             draw(folder, answer, in_flight=in_flight, ledger=ledger, progress=heard)
-        with Journal(folder / "journal.jsonl", sampler._JOURNALED) as journal:
+        with Journal(folder / "journal.jsonl", samples.JOURNALED) as journal:
             rows = journal.scan().collect().unique(["problem_id", "sample"], keep="last")
         failed = rows["finish_reason"].str.starts_with("failed").sum()
         assert ledger.counts == Counts(ok=rows.height - failed, failed=failed, pending=6 - rows.height)

@@ -122,6 +122,9 @@ class Trajectories(Generation, Strategies):
     """In place of samples_per_problem: sample each problem until enough samples are accepted."""
     limits: Limits | None = None
     """Where sampling stops, by tokens, GPU hours or money."""
+    draw_on: list[str] = Field(default=[])
+    """Folders of earlier runs, such as runs/first: their samples of the same requests (the same teacher, settings,
+    problem and number) are taken from them, and not asked for and paid for again."""
     import_: Annotated[Import | None, Field(alias="import")] = None
 
     @property

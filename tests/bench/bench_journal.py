@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 from corpus import frames
 
-from distill import sampler
+from distill import sampler, samples
 from distill.engines.scripted import ScriptedEngine
 from distill.journal import Journal
 from distill.progress import Silent
@@ -52,7 +52,7 @@ def grouped_against_single(folder: Path) -> None:
     data, seconds = rows(1_000, TEXT_CHARS), {1: [], 64: []}
     for turn in range(3):
         for flush_rows, times in seconds.items():
-            with Journal(folder / f"{turn}-{flush_rows}.jsonl", sampler._JOURNALED, flush_rows=flush_rows) as journal:
+            with Journal(folder / f"{turn}-{flush_rows}.jsonl", samples.JOURNALED, flush_rows=flush_rows) as journal:
                 start = time.perf_counter()
                 for row in data:
                     journal.append(row)
@@ -65,7 +65,7 @@ def grouped_against_single(folder: Path) -> None:
 
 def sealed_bytes(folder: Path) -> None:
     """Bytes of a shard against those of the lines it is made from."""
-    with Journal(folder / "s.jsonl", sampler._JOURNALED, seal_bytes=10**12) as journal:
+    with Journal(folder / "s.jsonl", samples.JOURNALED, seal_bytes=10**12) as journal:
         for row in rows(3_000):
             journal.append(row)
         journal.flush()
