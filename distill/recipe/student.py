@@ -43,6 +43,25 @@ class Scratch(Section):
         return self
 
 
+class Rope(Section):
+    """How far the student's rotary positions reach, where that is not as far as its base's."""
+
+    max_positions: PositiveInt
+    """Tokens that a row and an answer may have together. Saved with the student."""
+    theta: PositiveFloat | None = None
+    """Base of the rotary frequencies; the base model's if not given. OpenR1 gives Qwen2.5-Math 300,000."""
+    type: Literal["default", "linear", "dynamic", "yarn"] | None = None
+    """How frequencies are stretched; as the base has it if not given."""
+    factor: PositiveFloat | None = None
+    """How far they are stretched; max_positions over the base's if not given. Needs a type other than default."""
+
+    @model_validator(mode="after")
+    def _stretched(self) -> Self:
+        if self.factor is not None and self.type in (None, "default"):
+            raise ValueError("factor needs a type that stretches: linear, dynamic or yarn")
+        return self
+
+
 class Arm(Section):
     """One student: what it starts from and which rows it sees."""
 
@@ -55,7 +74,15 @@ class Arm(Section):
     """Commit, tag or branch of a Hub base."""
     end_token: str | None = None
     """Token that ends a turn in the base's chat template, where the tokenizer's own end token is another one, as in
-    Qwen2.5 bases: <|im_end|>. Saved with the student."""
+    Qwen2.5 bases: <|im_end|>. Saved with the student, whose answers then stop at it."""
+    pad_token: str | None = None
+    """Token that fills short rows, where the tokenizer's own is the end token, which a trainer might then not learn.
+    A tokenizer without one gets one of its reserved tokens."""
+    chat_template: str | None = None
+    """In place of the base's: the name of one that TRL ships, such as deepseek_r1_distill_training, or a .jinja file.
+    Saved with the student."""
+    rope: Rope | None = None
+    """Positions for rows longer than the base's, such as Qwen2.5-Math's 4,096."""
     rows: str = "kept"
     """`kept` for the dataset; `sampled` for every trajectory, unfiltered; or a filter's name for those that had
     survived the chain up to and including it."""
@@ -75,7 +102,14 @@ class Student(Section):
     device_batch_rows: PositiveInt | None = None
     """Rows per forward pass on one device; the rest is accumulated. All of batch_rows if not given."""
     max_length_tokens: PositiveInt = 32_768
-    """Rows longer than this are dropped and counted, never cut."""
+    """Prompt and completion; what happens to longer rows is over_length."""
+    over_length: Literal["drop", "error", "split"] = "drop"
+    """What happens to rows longer than max_length_tokens: dropped and counted; an error; or split into rows of that
+    length, of which all but the first begin in the middle of an answer. They are never cut."""
+    special_tokens: Literal["error", "drop"] = "error"
+    """What happens to rows whose text holds a special token of the student, such as <|im_end|>."""
+    min_trained_tokens: NonNegativeInt = 0
+    """Tokens with loss that an arm's rows must have together; with fewer, nothing is trained."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """muon takes torch's Muon for the weight matrices and AdamW for the rest."""
     learning_rate: PositiveFloat = 1.0e-4

@@ -1,123 +1,209 @@
-"""Rows as token ids with a mask, checked against the faults that make a fine-tuning silently wrong.
+"""Rows as token ids with a mask, as the student's own tokenizer and template make them, checked row by row.
 
-Every row is rendered by the student's own template. What cannot be learned from is dropped and counted; what shows that
-template, tokenizer and model do not fit together stops the stage before a step is paid for.
+What cannot be learned from is dropped, split or an error, as the recipe says, and counted; it is never cut.
 """
 
-import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import polars as pl
 
-from distill.chat import THINK_CLOSE
+from distill.recipe.student import Student
+from distill.student.base import Base
+from distill.student.checks import BASE_CHECKS, KEPT_CHECKS, ROW_CHECKS, Fault, Ids, Kept, PreflightError, Row
 
 UNTRAINED = -100
 """The label of a token without loss, as torch's cross entropy has it."""
 
+BATCH_ROWS = 1000
+"""Rows that are rendered and encoded together: a fast tokenizer takes them on all cores."""
 
-GROUPED_BATCHES = 50
-"""Batches among which rows are exchanged for others of like length."""
+Chat = dict[str, Any]
+"""`prompt` and `completion`, lists of messages."""
+
+Encode = Callable[[list[str]], list[Ids]]
+"""Texts as ids, without the tokens that a tokenizer adds by itself: the template has written its own."""
 
 
-class RowError(ValueError):
-    """A row cannot be trained on with this tokenizer and template. Names the row, the reason and the cure."""
-
-
-@dataclass
+@dataclass(frozen=True)
 class Rows:
     """Tokenised rows, in the order given, without those that were dropped."""
 
-    input_ids: list[list[int]] = field(default_factory=list)
+    ids: list[Ids]
     """Prompt, completion and end token."""
-    labels: list[list[int]] = field(default_factory=list)
-    """The ids that are trained on, which are the completion's and its end token; `UNTRAINED` for the prompt's."""
+    prompts: list[int]
+    """How many of a row's first ids are the prompt's, which have no loss."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Rows left out, by reason."""
+    split: int = 0
+    """Rows that were split."""
 
-    def drop(self, reason: str) -> None:
-        """Count one row that is left out."""
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [len(ids) for ids in self.ids]
+
+    def labels(self, row: int) -> Ids:
+        """The ids that are trained on, which are the completion's and its end token; `UNTRAINED` for the prompt's."""
+        labels = self.ids[row].copy()
+        labels[: self.prompts[row]] = UNTRAINED
+        return labels
+
+    def table(self) -> pl.DataFrame:
+        """Columns `input_ids` and `labels`, as trainers read them."""
+        labels = [self.labels(row) for row in range(len(self))]
+        kind = pl.List(pl.Int32)
+        return pl.DataFrame({"input_ids": pl.Series(self.ids, dtype=kind), "labels": pl.Series(labels, dtype=kind)})
+
+
+def prepare_rows(chats: Sequence[Chat], base: Base, settings: Student, what: str) -> Rows:
+    """Tokenise prompt-completion rows of messages, and check every one.
+
+    Raises PreflightError with every fault found, the rows that have it and its cure.
+    """
+    examined = examine(chats, base, settings, plain_encoder(base.tokenizer))
+    if faults := examined.faults():
+        raise PreflightError(what, faults)
+    return Rows(examined.ids, examined.prompts, examined.dropped, examined.split)
+
+
+def examine(
+    chats: Sequence[Chat], base: Base, settings: Student, encode: Encode, *, hold: int | None = None
+) -> "Examined":
+    """Look at every row; the ids of the first `hold` that are kept are held, of all if it is not given."""
+    examined = Examined(base, settings, hold)
+    for start in range(0, len(chats), BATCH_ROWS):
+        examined.add(list(chats[start : start + BATCH_ROWS]), encode)
+    return examined
+
+
+def plain_encoder(tokenizer: Any) -> Encode:
+    """The tokenizer as it is, on all cores if it is a fast one."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+
+    def slow(texts: list[str]) -> list[Ids]:
+        return [np.array(ids, np.int32) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+
+    def fast(texts: list[str]) -> list[Ids]:
+        assert backend is not None
+        return [np.array(text.ids, np.int32) for text in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    if backend is None:
+        return slow
+    backend.no_truncation()  # a tokenizer's file may ask for either
+    backend.no_padding()
+    return fast
+
+
+class Examined:
+    """What was seen in the rows so far: what is kept, what is dropped and why, and what is wrong."""
+
+    def __init__(self, base: Base, settings: Student, hold: int | None) -> None:
+        self.base, self.settings, self.hold = base, settings, hold
+        self.seen = 0
+        self.lengths: list[int] = []
+        """Tokens of each kept row."""
+        self.prompts: list[int] = []
+        """Tokens without loss that each kept row begins with."""
+        self.ids: list[Ids] = []
+        self.dropped: dict[str, int] = {}
+        self.split = 0
+        self._faults: dict[str, Fault] = {}
+
+    def add(self, chats: list[Chat], encode: Encode) -> None:
+        """The next rows."""
+        numbers = range(self.seen, self.seen + len(chats))
+        self.seen += len(chats)
+        rendered = [
+            (number, chat, *texts)
+            for number, chat in self._without_special_tokens(zip(numbers, chats, strict=True))
+            if (texts := self._render(number, chat)) is not None
+        ]
+        prompts = encode([prompt for _, _, prompt, _ in rendered])
+        wholes = encode([whole for _, _, _, whole in rendered])
+        for (number, chat, prompt, whole), prompt_ids, ids in zip(rendered, prompts, wholes, strict=True):
+            question, content = chat["prompt"][-1]["content"], chat["completion"][-1]["content"]
+            self._add_row(
+                number, Row(question, content, prompt, whole, prompt_ids, self._until_end(ids, len(prompt_ids)))
+            )
+
+    def _without_special_tokens(self, rows: Iterable[tuple[int, Chat]]) -> list[tuple[int, Chat]]:
+        """The rows whose text the tokenizer reads as text only."""
+        rows, special = list(rows), self.base.special_tokens
+        texts = ["\n".join(message["content"] for message in chat["prompt"] + chat["completion"]) for _, chat in rows]
+        found = (
+            pl.Series(texts, dtype=pl.String).str.contains_any(special).to_list() if special else [False] * len(rows)
+        )
+        for (number, _), text, holds in zip(rows, texts, found, strict=True):
+            if holds and self.settings.special_tokens == "drop":
+                self._drop("special tokens of the tokenizer in the text")
+            elif holds:
+                token = next(token for token in special if token in text)
+                what = f"the text holds {token!r}, which the student's tokenizer reads as a mark and not as text"
+                self._fault("special_token_in_text", number, what, "set special_tokens: drop, or take such rows out")
+        return [row for row, holds in zip(rows, found, strict=True) if not holds]
+
+    def _render(self, number: int, chat: Chat) -> tuple[str, str] | None:
+        """Prompt and whole conversation by the student's template; None where it refuses them."""
+        from jinja2 import TemplateError
+
+        apply = self.base.tokenizer.apply_chat_template
+        try:
+            prompt = apply(chat["prompt"], tokenize=False, add_generation_prompt=True)
+            return prompt, apply(chat["prompt"] + chat["completion"], tokenize=False)
+        except (TemplateError, TypeError, ValueError) as error:
+            what = f"the student's chat template does not take the row: {str(error).strip() or type(error).__name__}"
+            self._fault("template_refused", number, what, "name another as the arm's chat_template")
+            return None
+
+    def _until_end(self, ids: Ids, prompt: int) -> Ids:
+        """Without what the template writes after the last end token, such as a line break: it is never generated."""
+        ends = np.flatnonzero(ids[prompt:] == self.base.tokenizer.eos_token_id)
+        return ids[: prompt + ends[-1] + 1] if len(ends) else ids
+
+    def _add_row(self, number: int, row: Row) -> None:
+        for check in ROW_CHECKS:
+            if (finding := check(row, self.base)) is not None:
+                self._fault(check.__name__, number, *finding)
+                return
+        limit, prompt = self.settings.max_length_tokens, len(row.prompt_ids)
+        if len(row.ids) <= limit:
+            self._keep(row.ids, prompt)
+        elif self.settings.over_length == "drop":
+            self._drop(f"longer than max_length_tokens {limit:,}")
+        elif self.settings.over_length == "error":
+            what = f"the row has {len(row.ids):,} tokens, max_length_tokens is {limit:,}"
+            self._fault("over_length", number, what, "raise max_length_tokens, or set over_length: drop or split")
+        else:
+            self.split += 1
+            for start in range(0, len(row.ids), limit):
+                piece = row.ids[start : start + limit]
+                if start + len(piece) > prompt:  # else nothing in it has loss
+                    self._keep(piece, max(0, prompt - start))
+
+    def _keep(self, ids: Ids, prompt: int) -> None:
+        self.lengths.append(len(ids))
+        self.prompts.append(prompt)
+        if self.hold is None or len(self.ids) < self.hold:
+            self.ids.append(ids)
+
+    def _drop(self, reason: str) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
 
+    def _fault(self, reason: str, number: int, found: str, cure: str) -> None:
+        self._faults.setdefault(reason, Fault(reason, found, cure)).rows.append(number)
 
-def prepare_rows(chats: list[dict[str, Any]], tokenizer: Any, *, max_length_tokens: int, what: str) -> Rows:
-    """Tokenise prompt-completion rows of messages.
-
-    Raises RowError where the template loses the reasoning, the prompt is no prefix of the whole, or the end token is
-    missing; drops rows over `max_length_tokens` and rows whose text holds one of the tokenizer's special tokens.
-    """
-    rows = Rows()
-    special = [token for token in tokenizer.all_special_tokens if token]
-    for number, chat in enumerate(chats):
-        if any(token in message["content"] for message in chat["prompt"] + chat["completion"] for token in special):
-            rows.drop("special tokens of the tokenizer in the text")
-            continue
-        prompt, whole = _render(chat, tokenizer, f"{what}: row {number}")
-        ids, length = _tokenise(prompt, whole, tokenizer, f"{what}: row {number}")
-        if len(ids) > max_length_tokens:
-            rows.drop(f"longer than max_length_tokens {max_length_tokens:,}")
-            continue
-        rows.input_ids.append(ids)
-        rows.labels.append([UNTRAINED] * length + ids[length:])
-    if not rows.input_ids:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in rows.dropped.items()) or "none were given"
-        raise RowError(f"{what}: no rows to train on ({reasons})")
-    return rows
-
-
-def _render(chat: dict[str, Any], tokenizer: Any, where: str) -> tuple[str, str]:
-    prompt: str = tokenizer.apply_chat_template(chat["prompt"], tokenize=False, add_generation_prompt=True)
-    whole: str = tokenizer.apply_chat_template(chat["prompt"] + chat["completion"], tokenize=False)
-    content = chat["completion"][-1]["content"].strip()
-    if content not in whole:
-        lost = "the reasoning" if THINK_CLOSE in content and THINK_CLOSE not in whole else "part of the completion"
-        raise RowError(
-            f"{where}: the student's chat template drops {lost}, so it would never be learned; "
-            "take a base whose template keeps <think> in the last message"
-        )
-    if not whole.startswith(prompt):
-        raise RowError(
-            f"{where}: the template's prompt is not the beginning of its whole conversation, so the loss mask would be "
-            f"wrong: the prompt ends {prompt[-40:]!r}; take a base with a template for training"
-        )
-    return prompt, whole
-
-
-def _tokenise(prompt: str, whole: str, tokenizer: Any, where: str) -> tuple[list[int], int]:
-    """Ids up to the end token, and how many of them are the prompt's."""
-    # The template writes its own special tokens; adding them again would double the beginning-of-text token.
-    before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    ids = tokenizer(whole, add_special_tokens=False)["input_ids"]
-    length = len(before)
-    if ids[:length] != before:
-        raise RowError(
-            f"{where}: tokenising prompt and completion together changes the prompt's last tokens "
-            f"({tokenizer.convert_ids_to_tokens(before[-3:])}), so the loss mask would be off; "
-            "take a base whose template ends the prompt at a special token or line break"
-        )
-    end = tokenizer.eos_token_id
-    if end not in ids[length:]:
-        last = tokenizer.convert_ids_to_tokens(ids[-3:])
-        raise RowError(
-            f"{where}: the template ends a turn with {last}, but the tokenizer's end token is {tokenizer.eos_token!r}, "
-            "so the student would never learn to stop; name the template's as the arm's end_token, for Qwen2.5 bases "
-            "'<|im_end|>'"
-        )
-    # What the template writes after the end token (a line break in ChatML) is never generated.
-    return ids[: len(ids) - ids[::-1].index(end)], length
-
-
-def batch_order(lengths: list[int], *, batch_rows: int, steps: int, seed: int) -> list[int]:
-    """Which row stands where in `steps` batches of `batch_rows`: rows of like length together, batches in random order.
-
-    Every row is used once before one is used again. The trainer's own grouping runs from long to short rows over and
-    over, so that training ends on the shortest; on a curve that is steep at its end this cost most of what was learned.
-    """
-    random = np.random.default_rng(seed)
-    stream = (row for _ in itertools.count() for row in random.permutation(len(lengths)).tolist())
-    order: list[int] = []
-    while len(order) < steps * batch_rows:
-        group = sorted(itertools.islice(stream, GROUPED_BATCHES * batch_rows), key=lambda row: lengths[row])
-        batches = [group[start : start + batch_rows] for start in range(0, len(group), batch_rows)]
-        order += [row for batch in random.permutation(len(batches)).tolist() for row in batches[batch]]
-    return order[: steps * batch_rows]
+    def faults(self) -> list[Fault]:
+        """Everything that is wrong, with base and rows as a whole."""
+        trained = sum(self.lengths) - sum(self.prompts)
+        kept = Kept(np.array(self.lengths), trained, self.dropped, self.settings)
+        whole = [
+            *((check.__name__, check(self.base)) for check in BASE_CHECKS),
+            *((check.__name__, check(kept, self.base)) for check in KEPT_CHECKS if not self._faults),
+        ]
+        return [*self._faults.values(), *(Fault(reason, *finding) for reason, finding in whole if finding is not None)]

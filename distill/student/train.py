@@ -10,8 +10,10 @@ from typing import Any
 from distill import hub
 from distill.progress import Progress
 from distill.recipe.student import Arm, Student
-from distill.student.rows import UNTRAINED, batch_order, prepare_rows
-from distill.student.training import arguments, checkpoint_folder, fit, open_base, optimizer
+from distill.student.base import read_base
+from distill.student.order import batch_order
+from distill.student.rows import UNTRAINED, prepare_rows
+from distill.student.training import arguments, checkpoint_folder, fit, load_model, optimizer
 
 
 def train(
@@ -32,18 +34,14 @@ def train(
     """
     from trl import SFTConfig, SFTTrainer
 
-    model, tokenizer = open_base(base, arm, settings)
-    rows = prepare_rows(chats, tokenizer, max_length_tokens=settings.max_length_tokens, what=name)
+    start = read_base(base, arm)
+    rows = prepare_rows(chats, start, settings, name)
     for reason, count in rows.dropped.items():
         progress.say(f"  {name}: dropped {count:,} of {len(chats):,} rows: {reason}")
-    count = len(rows.input_ids)
-    steps = settings.steps or math.ceil(count / settings.batch_rows * settings.epochs)
-    order = batch_order(
-        [len(ids) for ids in rows.input_ids], batch_rows=settings.batch_rows, steps=steps, seed=settings.seed
-    )
-    table = hub.dataset_from_rows(
-        [{"input_ids": ids, "labels": labels} for ids, labels in zip(rows.input_ids, rows.labels, strict=True)]
-    ).select(order)
+    steps = settings.steps or math.ceil(len(rows) / settings.batch_rows * settings.epochs)
+    order = batch_order(rows.lengths, batch_rows=settings.batch_rows, steps=steps, seed=settings.seed)
+    table = hub.dataset_from_rows(rows.table()).select(order)
+    model = load_model(start, arm, settings)
     trainer = SFTTrainer(
         model=model,
         args=SFTConfig(
@@ -53,14 +51,14 @@ def train(
             dataset_kwargs={"skip_prepare_dataset": True},
         ),
         train_dataset=table,
-        processing_class=tokenizer,
-        data_collator=_Collator(tokenizer.pad_token_id),
+        processing_class=start.tokenizer,
+        data_collator=_Collator(start.tokenizer.pad_token_id),
         **optimizer(model, settings),
     )
     return {
-        "rows": count,
+        "rows": len(rows),
         "dropped": rows.dropped,
-        "tokens_per_row": round(sum(map(len, rows.input_ids)) / count, 1),
+        "tokens_per_row": round(sum(rows.lengths) / len(rows), 1),
         **fit(trainer, name=name, steps=steps, out=out, progress=progress),
     }
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from distill.progress import Advance, Progress, quiet_transformers
 from distill.recipe.student import Arm, Student
 from distill.store import write_text
-from distill.student.rows import RowError
+from distill.student.base import Base, read_base
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
@@ -24,13 +24,20 @@ LOG = "training.jsonl"
 
 def open_base(base: str, arm: Arm, settings: Student) -> tuple[Any, Any]:
     """Model and tokenizer of a base, ending turns with one token."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    start = read_base(base, arm)
+    return load_model(start, arm, settings), start.tokenizer
+
+
+def load_model(start: Base, arm: Arm, settings: Student) -> Any:
+    """The model of a base, with the configuration that the recipe has made of its own; both are saved with it."""
+    from transformers import AutoModelForCausalLM
 
     quiet_transformers()
-    tokenizer = AutoTokenizer.from_pretrained(base, revision=arm.revision or "main")
-    model = AutoModelForCausalLM.from_pretrained(base, revision=arm.revision or "main", dtype=dtype(settings))
-    _end_turns(model, tokenizer, arm.end_token)
-    return model, tokenizer
+    model = AutoModelForCausalLM.from_pretrained(
+        start.path, revision=arm.revision or "main", config=start.config, dtype=dtype(settings)
+    )
+    model.generation_config = start.generation
+    return model
 
 
 def fit(trainer: "Trainer", *, name: str, steps: int, out: Path, progress: Progress) -> dict[str, Any]:
@@ -64,23 +71,6 @@ def dtype(settings: Student) -> Any:
 
     # On a CPU the weights stay in fp32 and bf16 is for the matrix products only (autocast).
     return torch.bfloat16 if settings.precision == "bf16" and torch.cuda.is_available() else torch.float32
-
-
-def _end_turns(model: Any, tokenizer: Any, end_token: str | None) -> None:
-    """Make the end token what both the tokenizer and generation stop at, and never what rows are padded with."""
-    if end_token is not None:
-        if tokenizer.convert_tokens_to_ids(end_token) in (None, tokenizer.unk_token_id):
-            raise RowError(
-                f"end_token {end_token!r} is not a token of this base; its end token is {tokenizer.eos_token!r}"
-            )
-        tokenizer.eos_token = end_token
-    stops = model.generation_config.eos_token_id
-    stops = stops if isinstance(stops, list) else [] if stops is None else [stops]
-    if tokenizer.eos_token_id not in stops:
-        model.generation_config.eos_token_id = [tokenizer.eos_token_id, *stops]
-    if tokenizer.pad_token_id is None:
-        # Padding is masked by position, so that even the end token may serve: see `_Collator`.
-        tokenizer.pad_token = tokenizer.eos_token
 
 
 def checkpoint_folder(out: Path, key: str) -> Path:
