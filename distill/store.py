@@ -24,7 +24,8 @@ from distill.recipe import Recipe
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 KEY = ("problem_id", "sample")
 """What names a trajectory."""
-
+LABELS = "labels.parquet"
+"""What people said of a run's rows, in its folder."""
 
 BATCH_ROWS = 2_000
 """Trajectories read at a time: some 40 MB of text where they are as long as R1's."""

@@ -6,15 +6,18 @@ It needs no recipe file: what made each artifact is recorded in the run.
 import difflib
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from distill import store
 from distill.look.judged import Judged
+from distill.look.rows import Rows
 from distill.recipe import Recipe
-from distill.store import KEY, RunError
+from distill.store import KEY, LABELS, RunError
 from filters import Chain, Filter
 from filters._display import Explanation
+from filters._labels import LABEL
 
 
 class Run(Judged):
@@ -51,6 +54,17 @@ class Run(Judged):
     def dataset(self) -> pl.LazyFrame:
         """The kept rows as they are published."""
         return self._scan("dataset", "dataset", "default", "*.parquet")
+
+    @property
+    def labels(self) -> pl.LazyFrame:
+        """What people said of rows in `distill view`; no rows where nobody did."""
+        path = self.folder / LABELS
+        return pl.scan_parquet(path) if path.is_file() else pl.LazyFrame(schema=LABEL)
+
+    def labelled(self, label: Literal["good", "bad"]) -> Rows:
+        """What a person labelled so."""
+        keys = self.labels.filter(pl.col("label") == label).select(KEY).collect()
+        return Rows(f"{keys.height:,} rows labelled {label}", keys, self._read)
 
     @cached_property
     def chain(self) -> Chain:
