@@ -1,10 +1,14 @@
 """Fixtures that more than one test file uses."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hub_server import hub_stand_in
 from hypothesis import settings
+from pushing import TOKEN, make_run
 from servers import stand_in
 
 pytest.register_assert_rewrite("filters.testing")
@@ -30,3 +34,29 @@ def _no_server_but_ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("OPENAI_BASE_URL", server.url)
         patch.setenv("DISTILL_CACHE", str(tmp_path_factory.mktemp("replies")))
         yield
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A stand-in Hub for the real clients, with a token that may write."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    from distill import push
+
+    with hub_stand_in() as hub:
+        hub.writers.add(TOKEN)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr(push, "WAIT_S", 0.001)
+        monkeypatch.setattr(
+            "huggingface_hub.utils._http.time", SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
+        )
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """A folder with a recipe, sums.yaml, and its finished run."""
+    return make_run(tmp_path_factory.mktemp("made"))

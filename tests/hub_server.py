@@ -40,7 +40,7 @@ def _true_reply(hub: Hub, seen: Seen) -> Reply:
 
 def _of_repo(hub: Hub, seen: Seen, reply: Callable[..., Reply], named: dict[str, str]) -> Reply:
     repo = hub.of_kind(named.get("kind", "models")).get(named["repo_id"])
-    if repo is None or (repo.private and seen.token not in hub.writers):
+    if repo is None or (repo.private and seen.token not in hub.writers | hub.readers):
         # The Hub does not tell strangers which repositories there are.
         return refuse(404 if seen.token else 401, "RepoNotFound", "Repository not found")
     return reply(hub, seen, repo=repo, **named)

@@ -82,8 +82,10 @@ class Hub:
     models: dict[str, Repo] = field(default_factory=dict)
     members: set[str] = field(default_factory=set)
     """Tokens that open gated repositories."""
+    readers: set[str] = field(default_factory=set)
+    """Tokens that open private repositories and write nowhere."""
     writers: set[str] = field(default_factory=set)
-    """Tokens that open private repositories and write to all."""
+    """Tokens that open private repositories, write to all and create in the namespace `me`."""
     stored: dict[str, bytes] = field(default_factory=dict)
     """Large files that were uploaded, by SHA-256, in a commit or not."""
     faults: list[Fault] = field(default_factory=list)

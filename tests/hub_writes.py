@@ -25,6 +25,8 @@ def create(hub: Hub, seen: Seen) -> Reply:
     if seen.token not in hub.writers:
         return refuse(401 if not seen.token else 403, "", "You don't have the rights to create a repository here")
     asked = json.loads(seen.body)
+    if asked["organization"] not in (None, "me"):
+        return refuse(403, "", f"You don't have the rights to create here under {asked['organization']}")
     kind = "datasets" if asked.get("type") == "dataset" else "models"
     repo_id = f"{asked['organization'] or 'me'}/{asked['name']}"
     if repo_id in hub.of_kind(kind):

@@ -5,6 +5,7 @@ Does not know what it is given to publish, and waits for nothing: who calls look
 
 import hashlib
 import importlib
+import re
 import sys
 import tempfile
 import textwrap
@@ -19,6 +20,8 @@ TIMEOUT_S = 30.0
 """For an answer about the repository; uploads have those of the client."""
 READ_BYTES = 1 << 20
 """A card or a lock that is larger than this is not read."""
+ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+"""The client knows more of what an id may be; without an owner it would take the token's."""
 MAY_CHANGE = (409, 412, 422, 429)
 """Answers after which the same may be accepted: somebody else was first, an upload was damaged, too much was asked."""
 
@@ -102,6 +105,10 @@ class Repo:
     kind: Literal["dataset", "model"]
     id: str
 
+    def __post_init__(self) -> None:
+        if not ID.fullmatch(self.id):
+            raise HubError(f"{self.id!r} is no repository on the Hub; expected owner/name, such as me/{self.kind}")
+
     @property
     def url(self) -> str:
         """For a person's browser."""
@@ -183,16 +190,15 @@ class Repo:
         try:
             yield
         except HFValidationError as error:
-            raise HubError(f"expected a repository's id, such as me/{self.kind}: {_words(error)}") from error
+            raise HubError(f"{self.id} is no repository on the Hub: {_words(error)}") from error
         except OfflineModeIsEnabled as error:
             raise HubError(f"HF_HUB_OFFLINE is set, so {self.id} cannot be pushed to; unset it") from error
         except (ValueError, RuntimeError, OSError, transport_error()) as error:
             if isinstance(error, HubError):
                 raise
-            # The client wraps what goes wrong with a large file.
-            cause = error.__cause__ if isinstance(error.__cause__, OSError | transport_error()) else error
+            cause = error.__cause__ if type(error) is RuntimeError else error  # how a large file's trouble is wrapped
             status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
-            raise self._error(act, cause, status) from error
+            raise self._error(act, cause or error, status) from error
 
     def _error(self, act: str, error: BaseException, status: int | None) -> HubError:
         said = f"the Hub did not let us {act} {self.kind} {self.id}: {_words(error)}"
@@ -215,8 +221,9 @@ def transport_error() -> type[Exception]:
 
 
 def _words(error: BaseException) -> str:
-    """What an error says, on one line."""
-    return textwrap.shorten(str(error), 300, placeholder="…") or type(error).__name__
+    """What an error says, on one line, without the client's advice on HTTP."""
+    said = re.sub(r"For more information check: \S+|Please make sure you .*", "", str(error))
+    return textwrap.shorten(said, 300, placeholder="…") or type(error).__name__
 
 
 @contextmanager

@@ -52,11 +52,14 @@ class Pushed:
     """At most: what the Hub has in its storage already is not sent again."""
 
 
-def plan(parcel: Parcel, repo: Repo, *, public: bool) -> Plan:
-    """Read the repository and compare; changes nothing anywhere. Raises PushError where a push must not be."""
+def plan(parcel: Parcel, repo: Repo, *, public: bool, commits: int = 0) -> Plan:
+    """Read the repository and compare; changes nothing anywhere. Raises PushError where a push must not be.
+
+    `commits` are those that the same push has made already.
+    """
     head = repo.head()
     if head is not None:
-        _check_visibility(repo, head, public)
+        _check_visibility(repo, head, public, commits)
     there = (repo.read(CARD, head) if head else None) or ""
     lock = locked(repo.read(LOCK, head) if head else None)
     card, replaced = merged(parcel.card, there, lock.sections)
@@ -78,11 +81,11 @@ def push(parcel: Parcel, repo: Repo, *, public: bool, say: Callable[[str], None]
     sent: list[Change] = []
     while True:
         try:
-            todo = plan(parcel, repo, public=public)
+            todo = plan(parcel, repo, public=public, commits=commits)
             if todo.head is None:
                 say(f"creating {repo.id}, {'public' if public else 'private'}")
                 repo.create(private=not public)
-                todo = plan(parcel, repo, public=public)
+                todo = plan(parcel, repo, public=public, commits=commits)
             if todo.head is None:
                 raise HubError(f"{repo.id} was created, but cannot be seen; may this token read it?")
             _check_arrived(repo, sent, todo)
@@ -102,7 +105,7 @@ def push(parcel: Parcel, repo: Repo, *, public: bool, say: Callable[[str], None]
         size += sum(change.file.size for change in part if change.file)
 
 
-def _check_visibility(repo: Repo, head: Head, public: bool) -> None:
+def _check_visibility(repo: Repo, head: Head, public: bool, commits: int) -> None:
     """The client ignores the visibility that is asked for where a repository exists, so it is read."""
     if head.private == public:
         is_, asked = ("private", "--public") if public else ("public", "no --public")
@@ -111,7 +114,8 @@ def _check_visibility(repo: Repo, head: Head, public: bool) -> None:
             if public
             else "make it private in its settings on the Hub, push to another, or say --public if the world may read it"
         )
-        raise PushError(f"{repo.id} is {is_}, but the command has {asked}. Nothing was sent by this command; {cure}.")
+        sent = "It was changed while this command pushed, and has its rows" if commits else "It got nothing from us"
+        raise PushError(f"{repo.id} is {is_}, but the command has {asked}. {sent}; {cure}.")
 
 
 def _check_strangers(repo: Repo, others: list[str], parcel: Parcel) -> None:

@@ -47,11 +47,8 @@ def _files(plan: Plan) -> Table:
     changes = {change.path: change for change in plan.changes}
     held = plan.head.files if plan.head else {}
     for path in sorted({*plan.wanted, *changes}, key=lambda path: (path != CARD, path)):
-        change = changes.get(path)
-        fate = (
-            "as it is" if change is None else "deleted" if change.file is None else "changed" if path in held else "new"
-        )
         file = plan.wanted.get(path)
+        fate = _fate(changes.get(path), there=path in held)
         table.add_row(Text(path), f"{file.size if file else held[path].size:,}", fate)
     return table
 
