@@ -22,13 +22,14 @@ def whole_text() -> pl.Expr:
 
 BATCH_BYTES = 16 << 20
 """Text looked at at a time: what is derived from it takes many times its memory."""
-WORK_WORDS = 1 << 20
+WORK_WORDS = 1 << 18
 """Tokens that one thread works on at a time."""
 NUMBA_FROM_BYTES = 64 << 20
 """Numba takes a second to start: it is used when this much text has been seen."""
 numba: Literal["auto", "never", "always"] = "auto"
 """Whether the compiled loops are used, where Numba is installed. The results are the same."""
 
+Sliced = TypeVar("Sliced", pl.Series, pl.DataFrame)
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 Hashed = tuple["_tokens.Hashes", "_tokens.Places"]
@@ -39,12 +40,21 @@ def batches(texts: pl.Series, size: int = BATCH_BYTES) -> Iterator[pl.Series]:
     return _slices(texts, texts.cast(pl.String).str.len_bytes(), size)
 
 
+def batches_of_rows(rows: pl.DataFrame, size: int = BATCH_BYTES) -> Iterator[pl.DataFrame]:
+    """The rows in order, in slices of about ``size`` bytes of text; one slice at least."""
+    sizes = rows.select(pl.sum_horizontal(pl.lit(0), pl.col(pl.String).str.len_bytes().cast(pl.Int64))).to_series()
+    if not rows.height:
+        yield rows
+    yield from _slices(rows, sizes, size)
+
+
 def words(texts: pl.Series) -> pl.Series:
     """The hashed tokens of each text, List(UInt64); of a null, none.
 
     The hash of a sign has its highest bit set, that of a word or a number has not. `_tokens` says what a token is.
     """
-    loops = array_loops(int(texts.cast(pl.String).str.len_bytes().sum()))
+    texts = texts.cast(pl.String).fill_null("")
+    loops = array_loops(int(texts.str.len_bytes().sum()))
     return listed(in_parallel(lambda part: loops.hashed(*_laid_out(part)), batches(texts, loops.WORK_BYTES)))
 
 
@@ -85,8 +95,8 @@ def in_parallel(work: Callable[[Work], Result], parts: Iterable[Work]) -> list[R
         return list(threads.map(work, parts))
 
 
-def _slices(values: pl.Series, sizes: pl.Series, size: int) -> Iterator[pl.Series]:
-    batch = sizes.fill_null(0).cast(pl.UInt64).cum_sum() // size
+def _slices(values: Sliced, sizes: pl.Series, size: int) -> Iterator[Sliced]:
+    batch: pl.Series = sizes.fill_null(0).cast(pl.UInt64).cum_sum() // size
     starts = [0, *(batch.diff().fill_null(0) > 0).arg_true(), len(values)]
     for start, end in pairwise(starts):
         if end > start:
@@ -94,27 +104,33 @@ def _slices(values: pl.Series, sizes: pl.Series, size: int) -> Iterator[pl.Serie
 
 
 def _laid_out(texts: pl.Series) -> tuple["_tokens.Codes", "_tokens.Places"]:
-    """Code points of all texts, and the place of the first one of each."""
+    """Code points of all texts, none of them null, and the place of the first one of each."""
     import numpy as np
 
-    texts = texts.cast(pl.String).fill_null("")
     starts = np.zeros(len(texts) + 1, np.int64)
     np.cumsum(texts.str.len_chars().to_numpy(), out=starts[1:])
-    text = "".join(texts.to_list())
+    utf8 = np.frombuffer(_utf8(texts), np.uint8)
+    if len(utf8) == starts[-1]:
+        return utf8, starts
+    text = str(utf8.data, "utf-8")
     try:
         return np.frombuffer(text.encode("latin-1"), np.uint8), starts
     except UnicodeEncodeError:
         return np.frombuffer(text.encode("utf-32-le"), np.uint32), starts
 
 
+def _utf8(texts: pl.Series) -> Any:
+    """The bytes of all texts end to end, without a Python string of each."""
+    _, _, data = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+    return data or b""
+
+
 def listed(parts: list[Hashed]) -> pl.Series:
     """The lists that `flat` lays out, List(UInt64)."""
-    lists = []
-    for hashes, starts in parts:
-        elements = pl.Series(hashes, dtype=pl.UInt64)
-        lists += [elements[start:end] for start, end in pairwise(starts.tolist())]
-    # With a dtype, Polars would convert every element anew.
-    return pl.Series(lists) if lists else pl.Series([], dtype=pl.List(pl.UInt64))
+    import pyarrow as pa
+
+    lists = [pa.LargeListArray.from_arrays(starts, hashes) for hashes, starts in parts]
+    return pl.Series(pa.chunked_array(lists, pa.large_list(pa.uint64())))
 
 
 def array_loops(more_bytes: int = 0) -> Any:

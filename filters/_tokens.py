@@ -25,7 +25,6 @@ numbers stay whole. Fewer than eight white spaces are no token.
 """
 SIGN_BIT = np.uint64(1 << 63)
 """Set in the hashes of signs and white space, clear in those of words, numbers and unspaced characters."""
-_SIGN_BITS = np.array([SIGN_BIT if kind in (SPACE, SIGN) else 0 for kind in range(5)], np.uint64)
 
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """Of the polynomial hashes over wrapping 64-bit integers; odd, so that it has an inverse."""
@@ -98,8 +97,8 @@ class Tokens(NamedTuple):
 
 def tokens(codes: Codes, starts: Places) -> Tokens:
     """The tokens of texts, given their code points and the place of the first of each text (and the end)."""
-    edges, length, kinds, is_token = _runs(codes, starts)
-    return Tokens(edges.take(is_token), length.take(is_token), kinds.take(is_token))
+    begin, end, kinds = _edges(codes, starts)
+    return Tokens(begin, end - begin, kinds)
 
 
 def hashed(codes: Codes, starts: Places) -> tuple[Hashes, Places]:
@@ -112,23 +111,27 @@ def hashed(codes: Codes, starts: Places) -> tuple[Hashes, Places]:
     Returns:
         The hashes, and for each text the place of its first token (with their number at the end, as in ``starts``).
     """
-    edges, _, kinds, is_token = _runs(codes, starts)
+    begin, end, kinds = _edges(codes, starts)
     up, down = powers(len(codes))
     prefix = np.zeros(len(codes) + 1, np.uint64)
     np.multiply(_looked_up(tables().lower, codes), up, out=prefix[1:])
     np.cumsum(prefix, out=prefix)
-    begin = edges.take(is_token)
-    hashes = np.diff(prefix.take(edges)).take(is_token)
+    hashes = prefix.take(end)
+    hashes -= prefix.take(begin)
     hashes *= down.take(begin)
     hashes = mixed(hashes)
     hashes &= ~SIGN_BIT
-    hashes |= _SIGN_BITS.take(kinds.take(is_token))
+    signs = ((kinds == SIGN) | (kinds == SPACE)).astype(np.uint64)
+    signs <<= np.uint64(63)
+    hashes |= signs
     return hashes, np.searchsorted(begin, starts)
 
 
-def _runs(codes: Codes, starts: Places) -> tuple[Places, Places, NDArray[np.uint8], Places]:
-    """Of tokens and the white space between them: where each begins, with the end of all; its length and kind. And
-    which of them are tokens.
+def _edges(codes: Codes, starts: Places) -> tuple[Places, Places, NDArray[np.uint8]]:
+    """Where each token begins and ends, and its kind.
+
+    Whole arrays of bits are cheap, and those of places are not: runs are cut, and white space is left out, before
+    there are any.
     """
     kinds = _looked_up(tables().kind, codes)
     edge = np.empty(len(codes) + 1, np.bool_)
@@ -136,9 +139,47 @@ def _runs(codes: Codes, starts: Places) -> tuple[Places, Places, NDArray[np.uint
     edge[:-1] |= kinds >= ALONE
     edge[0] = True
     edge[starts] = True
-    edges, length = _cut(np.flatnonzero(edge), kinds)
-    kinds = kinds.take(edges[:-1])
-    return edges, length, kinds, np.flatnonzero((kinds != SPACE) | (length == CUT[SPACE]))
+    unbroken = _unbroken(edge[:-1])
+    space = kinds == SPACE
+    edge[_cuts(unbroken, kinds, space)] = True
+    is_token = ~space
+    ends_token = is_token.copy()
+    if (unbroken[CUT[SPACE] - 1] & space).any():
+        last = np.flatnonzero(_unbroken(edge[:-1])[CUT[SPACE] - 1] & space)
+        is_token[last - (CUT[SPACE] - 1)] = True
+        ends_token[last] = True
+    is_token &= edge[:-1]
+    ends_token &= edge[1:]
+    begin = np.flatnonzero(is_token)
+    return begin, np.flatnonzero(ends_token) + 1, kinds.take(begin)
+
+
+def _cuts(unbroken: dict[int, NDArray[np.bool_]], kinds: NDArray[np.uint8], space: NDArray[np.bool_]) -> Places:
+    """Where a run that is longer than a token goes on as another."""
+    over = unbroken[CUT[DIGIT]] & (kinds == DIGIT)
+    over |= unbroken[CUT[SPACE]] & space
+    over |= unbroken[CUT[LETTER]]
+    places = np.flatnonzero(over)
+    first = np.ones(len(places), np.bool_)
+    np.greater(np.diff(places), 1, out=first[1:])
+    beyond = places - np.maximum.accumulate(np.where(first, places, 0))
+    cuts: Places = places[beyond % CUT.take(kinds.take(places)) == 0]
+    return cuts
+
+
+def _unbroken(edge: NDArray[np.bool_]) -> dict[int, NDArray[np.bool_]]:
+    """By count, for those that tell a token's length: which characters, and count - 1 before them, are no edge."""
+    powers = {1: ~edge}
+    for count in (1, 2, 4):
+        powers[2 * count] = _both(powers[count], count)
+    return powers | {n: _both(powers[p], n - p) for n, p in ((3, 2), (7, 4), (12, 8))}
+
+
+def _both(bits: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
+    """Which bits are set with that at the distance before them."""
+    both = np.zeros(len(bits), np.bool_)
+    np.logical_and(bits[distance:], bits[:-distance], out=both[distance:])
+    return both
 
 
 def _looked_up(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
@@ -146,23 +187,6 @@ def _looked_up(table: NDArray[Any], codes: Codes) -> NDArray[Any]:
     if codes.dtype == np.uint8:
         return np.frombuffer(codes.tobytes().translate(table[:256].astype(np.uint8).tobytes()), np.uint8)
     return table.take(codes)
-
-
-def _cut(edges: Places, kinds: NDArray[np.uint8]) -> tuple[Places, Places]:
-    """The edges and lengths of tokens, given the edges of runs: one that is longer than a token goes on as another."""
-    length = np.diff(edges)
-    long = np.flatnonzero(length > CUT[DIGIT])  # the shortest cut of a run
-    cut = CUT.take(kinds.take(edges.take(long)))
-    longer = length.take(long) > cut
-    long, cut = long[longer], cut[longer]
-    if not len(long):
-        return edges, length
-    more = (length[long] - 1) // cut
-    piece = np.arange(more.sum()) - np.repeat(np.cumsum(more) - more, more)
-    edges = np.insert(
-        edges, np.repeat(long + 1, more), np.repeat(edges[long], more) + (piece + 1) * np.repeat(cut, more)
-    )
-    return edges, np.diff(edges)
 
 
 def mixed(hashes: Hashes) -> Hashes:
