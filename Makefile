@@ -6,10 +6,14 @@ TORCH_INDEX ?=# a package index that has torch's CPU build, if yours has not
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: quickstart test check format lock clean
+.PHONY: quickstart r1-tiny test check format lock clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/distill run recipes/quickstart.yaml
+
+# The stages of DeepSeek-R1 at tiny size, each a recipe that begins with the student of another one.
+r1-tiny: $(INSTALLED)
+	$(BIN)/distill run recipes/r1/6_distill.yaml
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

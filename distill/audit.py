@@ -4,6 +4,7 @@ The second verifier is no oracle. What is measured is disagreement, with an inte
 person to read. Verdicts that abstained are not sampled: they claim nothing.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from distill.store import KEY, Run, RunError, safe_csv, seed_of, write_text
 from filters import Chain, Filter, load_entry
 
 AUDIT_FILE = ("verdicts", "audit.csv")
+RATES_FILE = ("verdicts", "audit.json")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Audit:
 
 
 def audit(run: Run, seconds: Sequence[Any] = (), *, rows: int = 400, seed: int = 0) -> list[Audit]:
-    """Judge a sample of the verifier's verdicts by each second one; write the disagreements to `AUDIT_FILE`.
+    """Judge a sample of the verifier's verdicts by each second one; write disagreements and rates to `AUDIT_FILE` and
+    `RATES_FILE`.
 
     Half of the sample was kept and half rejected, as far as there are so many; within each half every reason, domain
     and source has its share. Raises RunError where the recipe has no verifier, or where a second one must be named.
@@ -62,7 +65,30 @@ def audit(run: Run, seconds: Sequence[Any] = (), *, rows: int = 400, seed: int =
     sample = _sample(run, verifier, rows, seed)
     audits = [_compare(sample, verifier, other) for other in others]
     write_text(run.path(*AUDIT_FILE), safe_csv(pl.concat([found.disagreements for found in audits])))
+    of = (run.manifest("verdicts") or {}).get("digest")
+    rates = {"verdicts": of, "audits": [_rates(found) for found in audits]}
+    write_text(run.path(*RATES_FILE), json.dumps(rates, indent=2) + "\n")
     return audits
+
+
+def recorded_audit(run: Run) -> list[dict[str, Any]]:
+    """What the last audit of these verdicts found, without the rows; empty if there was none."""
+    try:
+        rates = json.loads(run.path(*RATES_FILE).read_text())
+    except (OSError, ValueError):
+        return []
+    return list(rates["audits"]) if rates["verdicts"] == (run.manifest("verdicts") or {}).get("digest") else []
+
+
+def _rates(found: Audit) -> dict[str, Any]:
+    errors = {"false_reject": found.false_reject, "false_accept": found.false_accept}
+    shares = {name: {"rows": rate.wrong, "of": rate.decided, **rate.share._asdict()} for name, rate in errors.items()}
+    return {
+        "first": found.first,
+        "second": found.second,
+        "sampled": found.sampled,
+        "abstained": found.abstained,
+    } | shares
 
 
 def _second(verifier: Filter) -> Filter:

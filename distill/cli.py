@@ -1,16 +1,13 @@
-"""The command line. Configures logging and chooses how progress is shown; everything else is the library's."""
+"""The command line. Configures logging; everything else is the library's, and `console` writes it."""
 
 import logging
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from distill.progress import Progress
-    from distill.store import Run
+from distill.console import complain, progress, say, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -29,7 +26,8 @@ def _add_filters(folders: list[Path] | None) -> list[Path] | None:
             try:
                 filters.add_folder(folder)
             except filters.FilterError as error:
-                raise typer.BadParameter(str(error)) from None
+                complain(f"--filters {folder}: {error}")
+                raise typer.Exit(2) from None
     return folders
 
 
@@ -67,7 +65,7 @@ def main() -> None:
     """
 
 
-@app.command()
+@app.command(short_help="Make what is missing or out of date.")
 def run(
     recipe: RecipePath,
     overrides: Overrides = None,
@@ -132,9 +130,9 @@ def verdicts(
 
         opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()))
         if what_if:
-            _print(show_outcomes(opened, outcomes(opened, [parse_change(change) for change in what_if])))
+            show(show_outcomes(opened, outcomes(opened, [parse_change(change) for change in what_if])))
         if overlap:
-            _print(show_overlaps(overlaps(opened)))
+            show(show_overlaps(overlaps(opened)))
 
     _guard(replayed)
 
@@ -145,7 +143,51 @@ _stage_command("report", "Measure teacher and students on the held-out problems.
 
 
 @app.command()
-def check(recipe: RecipePath, overrides: Overrides = None, filters: Filters = None) -> None:
+def plan(
+    recipe: RecipePath,
+    probe: Annotated[
+        int, typer.Option(min=2, help="Problems to sample for it; the run takes these samples over.")
+    ] = 16,
+    earlier: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FOLDER", help="Sample nothing; go by the samples of this run."),
+    ] = None,
+    overrides: Overrides = None,
+    name: Name = None,
+    runs: Runs = Path("runs"),
+    filters: Filters = None,
+) -> None:
+    """Say what sampling will cost: tokens, hours, money, disk. The problems are made first, if missing."""
+
+    def planned() -> None:
+        from distill.plan import plan
+        from distill.plan.words import show_plan
+        from distill.run import open_run, prepare
+
+        opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()))
+        shown = progress()
+        teacher = prepare(opened, shown)
+        with opened.lock():
+            show(show_plan(plan(opened, shown, teacher=teacher, probed=probe, earlier=earlier)))
+
+    _guard(planned)
+
+
+@app.command(short_help="Say all that is wrong with a recipe.")
+def check(
+    recipe: RecipePath,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Check every row as each student's tokenizer and template make it; say what training will cost.",
+        ),
+    ] = False,
+    overrides: Overrides = None,
+    name: Name = None,
+    runs: Runs = Path("runs"),
+    filters: Filters = None,
+) -> None:
     """Say everything that is wrong with a recipe, without loading a model."""
 
     def checked() -> None:
@@ -153,12 +195,38 @@ def check(recipe: RecipePath, overrides: Overrides = None, filters: Filters = No
 
         loaded = load_recipe(recipe, overrides or ())
         stages = [stage for stage in type(loaded).model_fields if getattr(loaded, stage) is not None]
-        typer.echo(f"{recipe}: ok ({', '.join(stages)})")
+        say(f"{recipe}: ok ({', '.join(stages)})")
+        if deep:
+            _check_students(recipe, overrides, name, runs)
 
     _guard(checked)
 
 
-@app.command()
+def _check_students(recipe: Path, overrides: list[str] | None, name: str | None, runs: Path) -> None:
+    from distill.run import check_made, open_run, others
+    from distill.store import RunError
+    from distill.student.checks import PreflightError
+    from distill.student.preflight import preflights
+    from distill.student.words import show_preflight
+
+    opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()))
+    if opened.recipe.student is None:
+        raise RunError(f"the recipe of {opened.name} has no section student, so --deep has nothing to look at")
+    try:
+        check_made(opened, "verdicts" if opened.recipe.dataset is None else "dataset")
+    except RunError as error:
+        say(f"the rows may be others in the end: {error}")
+    wrong = False
+    for seen in preflights(opened, others(opened)):
+        show(show_preflight(seen, opened.recipe.student))
+        if seen.faults:
+            wrong = True
+            complain(f"PreflightError: {PreflightError(seen.arm, seen.faults)}")
+    if wrong:
+        raise typer.Exit(1)
+
+
+@app.command(short_help="Judge some verdicts a second time, and count errors.")
 def audit(
     recipe: RecipePath,
     second: Annotated[
@@ -188,15 +256,21 @@ def audit(
 
         opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()))
         entries = [yaml.safe_load(entry) for entry in second or ()]
-        _print(show_audit(opened, audit(opened, entries, rows=rows, seed=seed)))
+        show(show_audit(opened, audit(opened, entries, rows=rows, seed=seed)))
 
     _guard(audited)
 
 
-@app.command()
+@app.command(short_help="Publish the dataset, or a student, on the Hub, privately.")
 def push(
     recipe: RecipePath,
     repository: Annotated[str, typer.Argument(metavar="REPOSITORY", help="Its id on the Hub: owner/name.")],
+    student: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Publish this student, in place of the dataset.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="REPOSITORY", help="Where the student's dataset is, for its card to link.")
+    ] = None,
     public: Annotated[
         bool, typer.Option("--public", help="For all the world. Without this the repository must be private.")
     ] = False,
@@ -213,33 +287,95 @@ def push(
     runs: Runs = Path("runs"),
     filters: Filters = None,
 ) -> None:
-    """Publish the dataset on the Hub: privately, unless --public is typed."""
+    """Publish the dataset, or with --student a student, on the Hub: privately, unless --public is typed."""
 
     def pushed() -> None:
         from distill.hub.repo import Repo
-        from distill.push import leaks, plan, push
-        from distill.push.parcel import dataset_parcel
+        from distill.push import PushError, leaks, plan, push
+        from distill.push.dataset import dataset_parcel
+        from distill.push.model import model_parcel, published
         from distill.push.words import show_plan, show_pushed
         from distill.run import check_made, open_run
 
+        if dataset and not student:
+            raise PushError("--dataset is what the card of a student links: say --student ARM too")
+        repo = Repo("model" if student else "dataset", repository)
         opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()))
         with opened.lock():
-            check_made(opened, "dataset")
-            parcel = dataset_parcel(opened, repository, report=report)
-            leaks.check(parcel.files, allow or ())
-            repo = Repo(parcel.kind, repository)
-            if dry_run:
-                _print(show_plan(parcel, repo, plan(parcel, repo, public=public), public=public))
+            check_made(opened, "student" if student else "dataset")
+            if student:
+                origin = published(opened, dataset) if dataset else None
+                parcel = model_parcel(opened, student, repository, origin=origin, report=report)
             else:
-                done = push(parcel, repo, public=public, say=lambda line: print(line, flush=True))
-                _print(show_pushed(done))
+                parcel = dataset_parcel(opened, repository, report=report)
+            leaks.check(parcel.files, allow or ())
+            if dry_run:
+                show(show_plan(parcel, repo, plan(parcel, repo, public=public), public=public))
+            else:
+                done = push(parcel, repo, public=public, say=say)
+                show(show_pushed(done))
 
     _guard(pushed)
 
 
-@app.command("filters")
+@app.command(short_help="Look at a run in the browser; label its rows.")
+def view(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of the run, its folder, or its recipe.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of 127.0.0.1; 0 is any that is free.")] = 0,
+    browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Look at a run in the browser, finished or still sampling: read, compare and label its rows."""
+
+    def viewed() -> None:
+        import secrets
+        import webbrowser
+
+        from distill.look.run import find_run
+        from distill.store import RunError
+
+        try:
+            from distill.view.server import serve
+        except ModuleNotFoundError as error:
+            raise RunError(f"{error.name} is not installed: pip install 'distill[view]'") from None
+        name = Path(run).stem if Path(run).suffix in (".yaml", ".yml") else run
+
+        def tell(address: str) -> None:
+            say(address)
+            if browser:
+                webbrowser.open(address)
+
+        serve(find_run(Path(name), runs), port=port, token=secrets.token_urlsafe(24), say=tell)
+
+    _guard(viewed)
+
+
+@app.command(short_help="Say which of two models is better, or that it is noise.")
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="RUN or RUN:MODEL; a run's name, its folder, or its recipe.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other one. Without a MODEL, the run's students.")],
+    runs: Runs = Path("runs"),
+) -> None:
+    """Compare models on problems that both were measured on: paired differences, with intervals, and what is noise."""
+
+    def compared() -> None:
+        from distill.look.run import find_run
+        from distill.report.compare import differences, read_side, show_differences
+
+        sides = []
+        for given in (a, b):
+            run, _, model = given.partition(":")
+            name = Path(run).stem if Path(run).suffix in (".yaml", ".yml") else run
+            folder = find_run(Path(name), runs)
+            sides.append(read_side(folder.name, folder, model or None))
+        show(show_differences(differences(*sides)))
+
+    _guard(compared)
+
+
+@app.command("filters", short_help="List the filters, or show one in full.")
 def list_filters(
-    name: Annotated[str | None, typer.Argument(metavar="[FILTER]", help="Show this one in full.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="FILTER", help="Show this one in full.")] = None,
     filters: Filters = None,
 ) -> None:
     """List the filters, or show one with its reasons and parameters."""
@@ -247,7 +383,7 @@ def list_filters(
     def listed() -> None:
         from distill.summary import show_filter, show_filters
 
-        _print(show_filter(name) if name else show_filters())
+        show(show_filter(name) if name else show_filters())
 
     _guard(listed)
 
@@ -274,37 +410,13 @@ def _make(
 ) -> None:
     def made() -> None:
         from distill.run import make, open_run
+        from distill.summary import summaries
 
         opened = open_run(recipe, runs=runs, name=name, overrides=tuple(overrides or ()), fork=fork)
-        make(opened, _progress(), until=until, partial=partial)
-        _show(opened, until)
+        make(opened, progress(), until=until, partial=partial)
+        show(summaries(opened, until))
 
     _guard(made)
-
-
-def _progress() -> "Progress":
-    from rich.console import Console
-
-    from distill.progress import Lines, Terminal
-
-    console = Console(highlight=False)
-    if console.is_terminal:
-        return Terminal(console)
-    return Lines(lambda line: print(line, flush=True))
-
-
-def _show(opened: "Run", until: str | None) -> None:
-    from distill.summary import summaries
-
-    _print(summaries(opened, until))
-
-
-def _print(renderables: Iterable[Any]) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 80)
-    for renderable in renderables:
-        console.print(renderable)
 
 
 def _guard(work: Callable[[], Any]) -> None:
@@ -318,13 +430,13 @@ def _guard(work: Callable[[], Any]) -> None:
     try:
         work()
     except RecipeError as error:
-        typer.echo(str(error), err=True)
+        complain(str(error))
         raise typer.Exit(2) from None
     except (ValueError, RuntimeError) as error:
         if not type(error).__module__.startswith(("distill", "filters")):
             raise
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        complain(f"{type(error).__name__}: {error}")
         raise typer.Exit(getattr(error, "exit_code", 1)) from None
     except KeyboardInterrupt:
-        typer.echo("\nStopped. What is finished is kept: the same command goes on from here.", err=True)
+        complain("\nStopped. What is finished is kept: the same command goes on from here.")
         raise typer.Exit(130) from None

@@ -62,11 +62,16 @@ def mean_score(per_problem: ArrayLike, *, seed: int = 0) -> Estimate:
 def paired_difference(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Estimate:
     """How much higher the mean of `a` is than that of `b`, with a bootstrap over the problems that they share.
 
-    Entry i of both is the score of one problem. Pairing removes what makes a problem hard for both.
+    Entry i of both is the score of one problem. Pairing removes what makes a problem hard for both. Where they agree on
+    every problem, resampling sees no spread; the interval then reaches as far as the share of problems on which they
+    may differ all the same, by Wilson.
     """
     first, second = _scores(a), _scores(b)
     if first.shape != second.shape:
         raise ValueError(f"expected scores on the same problems, found {first.size} and {second.size}")
+    if (first == second).all():
+        reach = wilson(0, first.size).high
+        return Estimate(0.0, -reach, reach)
     return _bootstrap(first - second, seed)
 
 
@@ -128,15 +133,19 @@ def sentence(what: str, difference: Estimate) -> str:
 
     `what` is the subject, such as "filtering".
     """
-    # An interval that just crosses zero must be seen to cross it.
-    decimals = 3 if any(number and abs(number) < 0.005 for number in difference) else 2
-    value, low, high = (signed(number, decimals) for number in difference)
-    numbers = f"{value} [{low}, {high}]"
+    numbers = in_numbers(difference)
     if difference.low > 0:
         return f"{what} helped: {numbers}"
     if difference.high < 0:
         return f"{what} hurt: {numbers}"
     return f"{what} bought nothing measurable: {numbers}"
+
+
+def in_numbers(difference: Estimate) -> str:
+    """A difference with its interval; one that just crosses zero is seen to cross it."""
+    decimals = 3 if any(number and abs(number) < 0.005 for number in difference) else 2
+    value, low, high = (signed(number, decimals) for number in difference)
+    return f"{value} [{low}, {high}]"
 
 
 def signed(number: float, decimals: int = 2) -> str:

@@ -7,7 +7,7 @@ written; like `make`, but by content and not by date.
 import datetime
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from distill import __version__
 from distill.progress import Progress, duration
 from distill.recipe import Recipe
 from distill.recipe.file import load_recipe
-from distill.recipe.trajectories import RecipeStudent
+from distill.recipe.trajectories import Program, RecipeStudent
 from distill.schema import TRAJECTORY
 from distill.store import Run, RunError, digest, file_digest, versions
 
@@ -46,14 +46,23 @@ class Stage:
     """The files by whose content later stages notice a change."""
 
 
+def _rows_of_dataset(run: Run) -> list[Path]:
+    """All but the config `rejected`, which nobody is trained on: to ask for it must not train students again."""
+    return sorted(path for path in run.path("dataset").glob("*/*.parquet") if path.parent.name != "rejected")
+
+
 STAGES = (
     Stage("problems", (), lambda run: [run.path("problems.parquet")]),
     Stage("trajectories", ("problems",), lambda run: [run.path("trajectories", "trajectories.parquet")]),
     Stage("verdicts", ("trajectories",), lambda run: [run.path("verdicts", "verdicts.parquet")]),
-    Stage("dataset", ("verdicts",), lambda run: sorted(run.path("dataset").glob("*/*.parquet"))),
-    Stage("student", ("verdicts", "dataset"), lambda run: sorted(run.path("student").glob("*/made.json"))),
+    Stage("dataset", ("trajectories", "verdicts"), _rows_of_dataset),
     Stage(
-        "report", ("problems", "trajectories", "verdicts", "student"), lambda run: [run.path("report", "report.json")]
+        "student", ("trajectories", "verdicts", "dataset"), lambda run: sorted(run.path("student").glob("*/made.json"))
+    ),
+    Stage(
+        "report",
+        ("problems", "trajectories", "verdicts", "student"),
+        lambda run: [run.path("report", "report.json"), run.path("report", "problems.parquet")],
     ),
 )
 
@@ -83,17 +92,50 @@ def make(run: Run, progress: Progress, *, until: str | None = None, partial: boo
     With `partial`, the teacher is asked for nothing more: later stages get the samples that are there.
     """
     stages = [stage for stage in STAGES if getattr(run.recipe, stage.name) is not None]
+    if until == "report" and run.recipe.report is None:
+        until = None  # without held-out problems to measure on, the report is the page of what there is
     if until is not None and until not in [stage.name for stage in stages]:
         has = ", ".join(stage.name for stage in stages)
         raise RunError(f"the recipe of {run.name} has no section {until}; it has {has}")
     for filter in run.recipe.verdicts:
         filter.check_ready()  # before anything is paid for
-    teacher = _make_teacher(run, progress)
+    _make_others(run, progress, until)
+    teacher = _teacher(run)
     with run.lock():
         for number, stage in enumerate(stages, 1):
             _make_stage(run, stage, f"[{number}/{len(stages)}] {stage.name}", progress, teacher, partial)
             if stage.name == until:
                 break
+        _write_page(run, stages, number, teacher)
+
+
+def _write_page(run: Run, stages: list[Stage], made: int, teacher: "Model") -> None:
+    """The page of what is up to date: the stages that were made now, and later ones that still fit them."""
+    current = [
+        stage.name
+        for place, stage in enumerate(stages)
+        if place < made or _is_made(run, stage, _key(run, stage, teacher), partial=True)
+    ]
+    if "verdicts" in current:
+        from distill.page import write_page
+
+        write_page(run, current)
+
+
+def prepare(run: Run, progress: Progress) -> str | None:
+    """Make the problems, and name the model that is the teacher, as sampling would; None for a program or an import.
+
+    Trains nothing: raises RunError where the teacher is the student of a recipe and has not been made.
+    """
+    teacher = run.recipe.trajectories.teacher
+    if isinstance(teacher, RecipeStudent):
+        check_made(open_run(teacher.recipe, runs=run.folder.parent), "student")
+    for filter in run.recipe.head:
+        filter.check_ready()
+    if run.recipe.problems is not None:
+        with run.lock():
+            _make_stage(run, STAGES[0], "problems", progress, Model(), partial=False)
+    return _teacher(run).path
 
 
 def check_made(run: Run, name: str) -> None:
@@ -111,18 +153,21 @@ def check_made(run: Run, name: str) -> None:
             raise RunError(f"{stage.name} of {run.name} is missing or out of date: run `distill {name}` first")
 
 
-def _make_stage(run: Run, stage: Stage, title: str, progress: Progress, teacher: "Teacher", partial: bool) -> None:
+def _make_stage(run: Run, stage: Stage, title: str, progress: Progress, teacher: "Model", partial: bool) -> None:
     key = _key(run, stage, teacher)
     if _is_made(run, stage, key, partial=partial):
         progress.say(f"{title}: up to date")
         return
     progress.say(title)
-    run.forget(stage.name)
+    if stage.name != "trajectories":  # which are forgotten once they are not refused for changed settings
+        run.forget(stage.name)
     start = time.monotonic()
     module = importlib.import_module(f"distill.{stage.name}")
-    takes: dict[str, Any] = {"teacher": teacher.model} if stage.name in ("trajectories", "report") else {}
+    takes: dict[str, Any] = {"teacher": teacher.path} if stage.name in ("trajectories", "report") else {}
     if stage.name == "trajectories":
         takes["partial"] = partial
+    if stage.name == "student":
+        takes["others"] = others(run)
     facts = module.make(run, progress, **takes)
     seconds = time.monotonic() - start
     run.write_manifest(
@@ -166,17 +211,21 @@ def _making(recipe: Recipe, stage: Stage) -> Any:
     return {key: value for key, value in sections.items() if key not in ("limits", "draw_on")}
 
 
-def _key(run: Run, stage: Stage, teacher: "Teacher") -> str:
+def _key(run: Run, stage: Stage, teacher: "Model") -> str:
     inputs: dict[str, Any] = {}
     for name in stage.needs:
         if getattr(run.recipe, name) is not None:
             inputs[name] = (run.manifest(name) or {}).get("digest")
     if stage.name == "verdicts":
         inputs["filters"] = [filter.provenance() for filter in run.recipe.verdicts]
-    if stage.name == "trajectories" and run.recipe.trajectories.until:
+    if stage.name == "trajectories" and run.recipe.trajectories.judges:
         inputs["accepted_by"] = [filter.provenance() for filter in run.recipe.head]
     if stage.name in ("trajectories", "report"):
         inputs["teacher"] = teacher.digest
+    if stage.name == "student" and (others := list(_others(run))):
+        inputs["others"] = [_model(run, other).digest for other in others]
+    if stage.name == "student" and (rewards := [filter.provenance()["digest"] for filter in _rewards(run.recipe)]):
+        inputs["rewards"] = rewards
     table = run.recipe.problems if stage.name == "problems" else run.recipe.trajectories.import_
     if stage.name in ("problems", "trajectories") and table is not None and table.path is not None:
         inputs["file"] = file_digest(Path(table.path))
@@ -184,7 +233,17 @@ def _key(run: Run, stage: Stage, teacher: "Teacher") -> str:
         inputs["columns"] = list(TRAJECTORY)  # where these change, the table is made again from what was sampled
         if isinstance(examples := run.recipe.trajectories.examples, str):
             inputs["examples"] = file_digest(Path(examples))
+    if stage.name == "report" and run.recipe.report:
+        files = [entry.path for entry in run.recipe.report.benchmarks if not isinstance(entry, str)]
+        inputs["benchmarks"] = [file_digest(Path(file)) for file in files if file is not None]
     return digest([_making(run.recipe, stage), inputs])
+
+
+def _rewards(recipe: Recipe) -> Iterator[filters.Filter]:
+    """The filters that reward students while they are trained."""
+    for arm in recipe.student.arms.values() if recipe.student else ():
+        if arm.grpo:
+            yield from (filter for filter, _ in arm.grpo.reward_filters(recipe.verdicts).values())
 
 
 def _digest(run: Run, stage: Stage) -> str | None:
@@ -193,44 +252,60 @@ def _digest(run: Run, stage: Stage) -> str | None:
     return file_digest(*files) if files and all(file.is_file() for file in files) else None
 
 
-# --- teachers that are another recipe's student -----------------------------------------------------------------------
+# --- models that are another recipe's student -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Teacher:
-    """The model that a run's engine is opened with, and the digest of what made it."""
+class Model:
+    """A Hub id or a folder, and the digest of what made it."""
 
-    model: str | None = None
+    path: str | None = None
     digest: str | None = None
 
 
-def _make_teacher(run: Run, progress: Progress) -> Teacher:
+def others(run: Run) -> dict[RecipeStudent, str]:
+    """Folders of the students of other recipes that this one's need, made or not."""
+    return {other: path for other in _others(run) if (path := _model(run, other).path)}
+
+
+def _others(run: Run) -> Iterator[RecipeStudent]:
+    """The students of other recipes that this one's students start from or are taught by."""
+    for arm in run.recipe.student.arms.values() if run.recipe.student else ():
+        yield from run.recipe.others_of(arm)
+
+
+def _make_others(run: Run, progress: Progress, until: str | None) -> None:
     teacher = run.recipe.trajectories.teacher
-    if isinstance(teacher, RecipeStudent):
-        other = open_run(teacher.recipe, runs=run.folder.parent)
-        progress.say(f"teacher: the student of {teacher.recipe}")
+    needed = [teacher] if isinstance(teacher, RecipeStudent) else []
+    if until in (None, "student", "report"):
+        needed += _others(run)
+    for student in dict.fromkeys(needed):
+        other = open_run(student.recipe, runs=run.folder.parent)
+        arm = _arm(other, student)
+        progress.say(f"student {arm} of {student.recipe}")
         make(other, progress)
-        measured = (other.manifest("report") or {}).get("facts", {"models": []})
-        for row in measured["models"]:
-            if row["name"] == _arm(other, teacher):
-                from distill.report import describe
+        for measured in (other.manifest("report") or {}).get("facts", {}).get("sets", []):
+            for row in measured["models"]:
+                if row["name"] == arm:
+                    from distill.report import describe
 
-                progress.say(f"teacher on its held-out problems: {describe(row, measured['k'])}")
-    return _teacher(run)
+                    progress.say(f"{arm}: {describe(row, measured['name'])}")
 
 
-def _teacher(run: Run) -> Teacher:
+def _teacher(run: Run) -> Model:
     """As it lies there."""
     teacher = run.recipe.trajectories.teacher
-    if isinstance(teacher, str):
-        return Teacher(teacher)
-    if not isinstance(teacher, RecipeStudent):
-        return Teacher()
-    other = open_run(teacher.recipe, runs=run.folder.parent)
-    folder = other.path("student", _arm(other, teacher))
-    return Teacher(str(folder), (other.manifest("student") or {}).get("digest"))
+    return Model() if isinstance(teacher, Program) else _model(run, teacher)
 
 
-def _arm(run: Run, teacher: RecipeStudent) -> str:
+def _model(run: Run, named: str | RecipeStudent | None) -> Model:
+    if not isinstance(named, RecipeStudent):
+        return Model(named)
+    other = open_run(named.recipe, runs=run.folder.parent)
+    folder = other.path("student", _arm(other, named))
+    return Model(str(folder), (other.manifest("student") or {}).get("digest"))
+
+
+def _arm(run: Run, student: RecipeStudent) -> str:
     assert run.recipe.student is not None
-    return teacher.arm or next(iter(run.recipe.student.arms))
+    return student.arm or next(iter(run.recipe.student.arms))

@@ -3,29 +3,33 @@
 Serves teachers (trajectories) and students (report) alike. Does not judge.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
 
 import polars as pl
 
 from distill import samples
-from distill.asking import Asking, Key
+from distill.asking import Asking, most_tokens
 from distill.chat import clean_text
+from distill.doom import Doom
 from distill.engines import Completion, Engine, Request
+from distill.followups import FollowUps, Row
 from distill.journal import Journal
+from distill.judging import Accepts, Judging
+from distill.known_verdicts import KnownVerdicts
 from distill.ledger import Ledger
+from distill.lineage import Key
+from distill.outlook import Outlook
 from distill.progress import Progress
-from distill.recipe.trajectories import Generation, Until
-from distill.samples import COMPLETION, FAILED, JOURNAL, JOURNALED
+from distill.recipe.abort import Abort
+from distill.recipe.trajectories import Generation, Trajectories, Until
+from distill.samples import COMPLETION, CUT, FAILED, JOURNAL, JOURNALED
 from distill.scheduler import Scheduler
 from distill.shards import JournalError
 from distill.store import BATCH_ROWS, KEY, RunError
-
-Accepts = Callable[[pl.DataFrame], list[bool]]
-"""Whether each of some finished samples (columns of `COMPLETION`) is accepted."""
+from distill.watch import Watch
 
 
 def sample(
@@ -38,17 +42,23 @@ def sample(
     progress: Progress,
     until: Until | None = None,
     accepts: Accepts | None = None,
+    judged_by: pl.DataFrame | None = None,
     ledger: Ledger | None = None,
     partial: bool = False,
     draw_on: Iterable[str] = (),
+    abort: Abort | None = None,
+    begins: Callable[[], None] = lambda: None,
 ) -> pl.DataFrame:
     """The samples of every problem, from the journal in `folder` or else the engine.
 
     All of 0 .. samples_per_problem - 1; with `until`, those up to the one that settled the problem, as `accepts` judges
-    them. Rows are in the order of the problems, then of the samples. A sample whose request failed in an earlier call
-    is asked again. `ledger` says when to stop, which is LimitError, and holds the counts afterwards, also where
-    sampling is interrupted or fails. With `partial`, nothing is asked: the samples wanted that are there. What the runs
-    in the folders `draw_on` have of the same requests is taken from them and not asked for.
+    them, and then what its second tries take, for which `accepts` must be given; what that said is remembered under
+    `judged_by` (see `KnownVerdicts`). Rows are in the order of the problems, then of the samples. A sample whose
+    request failed in an earlier call is asked again. `ledger` says when to stop, which is LimitError, and holds the
+    counts afterwards, also where sampling is interrupted or fails. With `partial`, nothing is asked: the samples wanted
+    that are there. What the runs in the folders `draw_on` have of the same requests is taken from them and not asked
+    for. `abort` ends samples early; those that it has ended before are samples for as long as it has the rule that did.
+    `begins` is called once the settings are found to be those of the folder, and before anything is changed.
     Raises RunError where the folder's samples were drawn with other settings; they are left as they are, or where
     samples were damaged on disk meanwhile.
     """
@@ -56,113 +66,142 @@ def sample(
     texts = dict(problems.select("problem_id", "problem").iter_rows())
     asking = Asking(engine, settings, texts)
     samples.check_same(folder, asking.asked)
+    begins()
     hashes = asking.hashes
     fixed = Until(accepted=settings.samples_per_problem, max_samples=settings.samples_per_problem)
     until = until or fixed
     scheduler = Scheduler(texts, until)
-    with Journal(folder / JOURNAL, JOURNALED) as journal, _Judging(scheduler, accepts) as judging:
+    watch = Watch()
+    outlook = Outlook(scheduler, watch, folder, accepting=accepts is not None, most_tokens=most_tokens(settings))
+    enough = 1 if until is fixed else until.accepted
+    with Journal(folder / JOURNAL, JOURNALED) as journal:
         samples.say_damage(journal, progress)
         for run in draw_on:
-            progress.say("  " + samples.draw(journal, run, asking.asked, hashes, until.max_samples))
+            progress.say("  " + samples.draw(journal, run, asking.asked, hashes, until.max_samples, abort=abort))
         ledger.open(folder, samples.paid(journal.scan()))
-        answered = samples.last_rows(journal.scan(), hashes).filter(~FAILED)
-        judging.replay(answered, lambda: _completions(journal, answered).collect_batches(chunk_size=BATCH_ROWS))
-        try:
-            if scheduler.open and not partial:
-                done = set(answered.select(KEY).iter_rows())
-                requests = _Requests(asking, scheduler, judging, done, ledger)
-                with ledger.running():
-                    _fill(engine, requests, hashes, journal, name=name, progress=progress)
-        finally:
-            with suppress(JournalError):  # what it could not write is not there, and counts as pending
-                journal.flush()
-            found = samples.last_rows(journal.scan(), hashes)
-            wanted = samples.wanted(scheduler, texts)
-            ledger.counts = samples.counts(wanted, found)
-            if scheduler.open:
-                progress.say(f"  {name}: {ledger.counts}")
-        if scheduler.open and not partial:
+        answered = samples.last_rows(journal.scan(), hashes, abort=abort).filter(~FAILED)
+        further = samples.follow_ups(journal.scan(), hashes, abort=abort)
+        there = {*further.select(*KEY, "request_hash").iter_rows()}
+        follow_ups = FollowUps(asking, scheduler, there, _references(problems), enough=enough)
+        with Judging(scheduler, follow_ups, accepts, outlook, KnownVerdicts(folder, judged_by)) as judging:
+            earlier = _Earlier(journal, judging, follow_ups, further)
+            earlier.replay(answered)
+            try:
+                if follow_ups.open and not partial:
+                    if asking.continues:
+                        engine.check_continues()
+                    done = set(answered.select(KEY).iter_rows())
+                    requests = _Requests(follow_ups, scheduler, judging, earlier, done, ledger, watch)
+                    outlook.open(replace(ledger.spent, samples=answered.height))
+                    doom = Doom(abort, settings.seed, texts, requests.in_flight) if abort else None
+                    with ledger.running():
+                        _fill(engine, requests, journal, doom, outlook, name=name, progress=progress)
+            finally:
+                with suppress(JournalError):  # what it could not write is not there, and counts as pending
+                    journal.flush()
+                found = samples.last_rows(journal.scan(), hashes, follow_ups.hashes, abort=abort)
+                wanted = samples.keys(follow_ups.numbers, texts)
+                ledger.counts = samples.counts(wanted, found)
+                if follow_ups.open:
+                    progress.say(f"  {name}: {ledger.counts}")
+        if follow_ups.open and not partial:
             raise ledger.limit_reached()
-        rows = _completions(journal, found.join(wanted, on=KEY, how="semi")).collect()
+        rows = _journaled(journal, found.join(wanted, on=KEY, how="semi")).collect()
     table = wanted.join(rows, on=KEY, how="inner", maintain_order="left", validate="1:1")
     if not partial and (lost := wanted.height - table.height):
         raise RunError(f"{lost} samples were damaged on disk while others were sampled; run again to ask for them")
-    return table
+    return samples.merged(table).select(COMPLETION.names())
 
 
-class _Judging:
-    """Judges finished samples beside the engine, in a thread: it need not wait while others are being sampled."""
+def draw_for(engine: Engine, problems: pl.DataFrame, settings: Trajectories, folder: Path, progress: Progress) -> None:
+    """Take what other runs have of the same requests for these problems, and ask for nothing."""
+    asking = Asking(engine, settings, dict(problems.select("problem_id", "problem").iter_rows()))
+    most = settings.until.max_samples if settings.until else settings.samples_per_problem
+    with Journal(folder / JOURNAL, JOURNALED) as journal:
+        for run in settings.draw_on:
+            said = samples.draw(journal, run, asking.asked, asking.hashes, most, abort=settings.abort)
+            progress.say(f"  for all problems: {said}")
 
-    def __init__(self, scheduler: Scheduler, accepts: Accepts | None) -> None:
-        self._scheduler, self._accepts = scheduler, accepts
-        self.accepting = accepts is not None
-        self._waiting: list[dict[str, Any]] = []
-        self._judged: tuple[list[dict[str, Any]], Future[list[bool]]] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="judging")
 
-    def __enter__(self) -> Self:
-        return self
+def _references(problems: pl.DataFrame) -> dict[str, str]:
+    if "reference_answer" not in problems.columns:
+        return {}
+    return dict(problems.select("problem_id", "reference_answer").drop_nulls().iter_rows())
 
-    def __exit__(self, *exception: object) -> None:
-        self._thread.shutdown(cancel_futures=True)
 
-    def replay(self, keys: pl.DataFrame, batches: Callable[[], Iterable[pl.DataFrame]]) -> None:
-        """Judge all samples that were there before; their texts are read only where somebody looks at them."""
-        if self._accepts is None:
-            for problem_id, number in keys.select(KEY).iter_rows():
-                self._scheduler.judged(problem_id, number, False)
-            return
-        for batch in batches():
-            verdicts = self._thread.submit(self._accepts, batch).result()
-            for (problem_id, number), accepted in zip(batch.select(KEY).iter_rows(), verdicts, strict=True):
-                self._scheduler.judged(problem_id, number, accepted)
+class _Earlier:
+    """Samples that the journal had before; texts are read only where somebody looks at them."""
 
-    def take(self, row: dict[str, Any]) -> None:
-        """A sample has finished."""
-        if self._accepts is None:
-            self._scheduler.judged(row["problem_id"], row["sample"], False)
+    def __init__(self, journal: Journal, judging: "Judging", follow_ups: FollowUps, further: pl.DataFrame) -> None:
+        self._journal, self._judging, self._follow_ups, self._further = journal, judging, follow_ups, further
+
+    def replay(self, answered: pl.DataFrame) -> None:
+        """Take these samples, and what follows from them."""
+        looked_at = answered.filter(pl.lit(self._follow_ups.continues) & CUT)
+        whole = answered.join(looked_at, on="row", how="anti")
+        if self._judging.accepting:
+            known = self._judging.recall(samples.numbered(self._journal.scan(), whole))
+            looked_at = answered.join(known, on="row", how="anti")
         else:
-            self._waiting.append({column: row[column] for column in COMPLETION})
+            self._judging.skip(whole)
+        self._take(looked_at)
+        self.replay_what_follows()
 
-    def settle(self, *, wait: bool) -> None:
-        """Pass on the verdicts that are in, and have the samples judged that wait; with `wait`, all of them."""
-        while self._judged or self._waiting:
-            if self._judged is None:
-                rows, self._waiting = self._waiting, []
-                assert self._accepts is not None
-                table = pl.DataFrame(rows, schema=COMPLETION)
-                self._judged = rows, self._thread.submit(self._accepts, table)
-            rows, future = self._judged
-            if not (wait or future.done()):
-                return
-            self._judged = None
-            for row, accepted in zip(rows, future.result(), strict=True):
-                self._scheduler.judged(row["problem_id"], row["sample"], accepted)
+    def replay_what_follows(self) -> None:
+        """Take follow-ups that are there, and what follows from those."""
+        while there := self._follow_ups.there:
+            named = [(*key, self._follow_ups.hashes[key]) for key in there]
+            there.clear()
+            keys = pl.DataFrame(named, schema=self._further.select(*KEY, "request_hash").schema, orient="row")
+            self._take(self._further.join(keys, on=keys.columns, how="semi", maintain_order="left"))
+
+    def _take(self, chosen: pl.DataFrame) -> None:
+        for batch in _journaled(self._journal, chosen).collect_batches(chunk_size=BATCH_ROWS):
+            rows = batch.iter_rows(named=True)
+            self._judging.replay([sample for row in rows if (sample := self._follow_ups.finished(row))])
 
 
 class _Requests:
     """What the engine pulls: requests for samples that are wanted and not there."""
 
-    def __init__(self, asking: Asking, scheduler: Scheduler, judging: _Judging, done: set[Key], ledger: Ledger) -> None:
-        self.asking, self.scheduler, self.judging, self.done, self.ledger = asking, scheduler, judging, done, ledger
+    def __init__(
+        self,
+        follow_ups: FollowUps,
+        scheduler: Scheduler,
+        judging: Judging,
+        earlier: _Earlier,
+        done: set[Key],
+        ledger: Ledger,
+        watch: Watch,
+    ) -> None:
+        self.follow_ups, self.scheduler, self.judging, self.earlier = follow_ups, scheduler, judging, earlier
+        self.done, self.ledger, self.watch = done, ledger, watch
         self.in_flight: dict[str, Key] = {}
 
     def __iter__(self) -> Iterator[Request | None]:
-        while self.scheduler.open:
+        while self.follow_ups.open:
             self.judging.settle(wait=False)
-            key = self.scheduler.next()
+            key = self._next()
             if key is None and not self.in_flight:
                 self.judging.settle(wait=True)
-                key = self.scheduler.next()
+                key = self._next()
             if key is None:
                 if self.in_flight:
                     yield None
+                elif self.follow_ups.open:
+                    return
             elif key not in self.done:
                 if not self.ledger.has_room(len(self.in_flight)):
                     return
-                request = self.asking.request(key)
+                request = self.follow_ups.request(key)
                 self.in_flight[request.request_id] = key
+                self.watch.asks(key)
                 yield request
+                self.watch.asked(key)
+
+    def _next(self) -> Key | None:
+        self.earlier.replay_what_follows()
+        return self.follow_ups.next() or self.scheduler.next()
 
     def finished(self, completion: Completion) -> Key:
         """Which sample a completion is."""
@@ -172,47 +211,46 @@ class _Requests:
 def _fill(
     engine: Engine,
     requests: _Requests,
-    hashes: Mapping[str, str],
     journal: Journal,
+    doom: Doom | None,
+    outlook: Outlook,
     *,
     name: str,
     progress: Progress,
 ) -> None:
-    scheduler = requests.scheduler
-    problems, settled = len(hashes), len(hashes) - scheduler.open
-    tokens = failed = 0
+    follow_ups = requests.follow_ups
+    problems = len(requests.scheduler.standing())
+    settled = problems - follow_ups.open
     with progress.task(name, problems, done=settled) as advance:
-        for completion in engine.complete(requests):
+        for completion in engine.complete(requests, doom):
             key = requests.finished(completion)
-            row = _row(*key, hashes[key[0]], completion)
+            took = requests.watch.finished(key)
+            row = _row(*key, follow_ups.hash(key), completion, *took)
+            if doom:
+                row |= doom.finished(completion)
             journal.append(row)
             requests.done.add(key)
             requests.ledger.took(completion.prompt_tokens, completion.completion_tokens)
-            requests.judging.take(row)
-            tokens += completion.completion_tokens
-            failed += completion.finish_reason.startswith("failed")
-            now = problems - scheduler.open
-            advance(now - settled, _note(scheduler, requests.judging.accepting, tokens, failed))
+            if sampled := follow_ups.finished(row):
+                requests.judging.take(sampled)
+            outlook.finished(completion, *took)
+            for line in outlook.foresee():
+                progress.say(line)
+            now = problems - follow_ups.open
+            advance(now - settled, outlook.note(), outlook.left_s())
             settled = now
         journal.seal()
         requests.judging.settle(wait=True)
-        advance(problems - scheduler.open - settled, _note(scheduler, requests.judging.accepting, tokens, failed))
+        advance(problems - follow_ups.open - settled, outlook.note(), 0.0)
     if left := [*requests.in_flight]:
         raise RunError(f"the engine left {len(left)} requests unanswered, the first is {left[0]}")
-    if scheduler.open and not requests.ledger.stopped_at:
+    if follow_ups.open and not requests.ledger.stopped_at:
         raise RunError("the engine ended before everything was asked")
 
 
-def _note(scheduler: Scheduler, accepting: bool, tokens: int, failed: int) -> str:
-    parts = [f"{tokens:,} tokens"]
-    if accepting and tokens:
-        parts.append(f"{scheduler.accepted:,} accepted")
-    if failed:
-        parts.append(f"{failed:,} failed")
-    return ", ".join(parts)
-
-
-def _row(problem_id: str, number: int, request_hash: str, completion: Completion) -> dict[str, Any]:
+def _row(
+    problem_id: str, number: int, request_hash: str, completion: Completion, seconds: float, in_flight: int
+) -> Row:
     return {
         "problem_id": problem_id,
         "sample": number,
@@ -221,8 +259,13 @@ def _row(problem_id: str, number: int, request_hash: str, completion: Completion
         "finish_reason": completion.finish_reason,
         "prompt_tokens": completion.prompt_tokens,
         "completion_tokens": completion.completion_tokens,
+        "continued_at": None,
+        "doomed": None,
+        "doomed_at": None,
+        "seconds": round(seconds, 6),
+        "in_flight": in_flight,
     }
 
 
-def _completions(journal: Journal, chosen: pl.DataFrame) -> pl.LazyFrame:
-    return samples.whole(journal.scan(), chosen).select(COMPLETION.names())
+def _journaled(journal: Journal, chosen: pl.DataFrame) -> pl.LazyFrame:
+    return samples.whole(journal.scan(), chosen).select(*COMPLETION, "request_hash")

@@ -7,10 +7,11 @@ which finished first, nor on how often the run was interrupted. Does not sample,
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import comb
 
 from distill.recipe.trajectories import Until
+from distill.vote import Ballot, agreeing, most_alike
 
 SURE = 0.95
 """Probability, by the posterior, from which a problem counts as hopeless."""
@@ -25,8 +26,10 @@ class _Problem:
     judged: int = 0
     """Samples 0 .. judged - 1 have been looked at, in their order."""
     accepted: int = 0
-    """Of these."""
-    early: dict[int, bool] = field(default_factory=dict)
+    """Of these; with a vote, those that agree with its stable outcome."""
+    ballots: list[Ballot] = field(default_factory=list)
+    """With a vote, those of the samples that may vote."""
+    early: dict[int, tuple[bool, Ballot | None]] = field(default_factory=dict)
     """Verdicts on samples that wait for one before them."""
     settled: bool = False
 
@@ -45,6 +48,8 @@ class Scheduler:
         """Problems that are not settled."""
         self.accepted = 0
         """Accepted samples of all problems, as far as they count."""
+        self.solved = 0
+        """Problems with an accepted sample."""
 
     def next(self) -> tuple[str, int] | None:
         """A sample to ask for, or None where everything depends on verdicts that are not in yet."""
@@ -60,15 +65,21 @@ class Scheduler:
                 return problem_id, problem.asked - 1
         return None
 
-    def judged(self, problem_id: str, sample: int, accepted: bool) -> None:
-        """Take a verdict; one that did not decide counts as not accepted."""
+    def judged(self, problem_id: str, sample: int, accepted: bool, ballot: Ballot | None = None) -> None:
+        """Take a verdict; one that did not decide counts as not accepted. Without a ballot, all vote the same."""
         problem = self._problems[problem_id]
-        problem.early[sample] = accepted
+        problem.early[sample] = accepted, ballot
         while not problem.settled and problem.judged in problem.early:
-            accepted = problem.early.pop(problem.judged)
+            accepted, ballot = problem.early.pop(problem.judged)
             problem.judged += 1
-            problem.accepted += accepted
-            self.accepted += accepted
+            before = problem.accepted
+            if self.until.vote is None:
+                problem.accepted += accepted
+            elif accepted:
+                problem.ballots.append(ballot or Ballot(""))
+                problem.accepted = agreeing(problem.ballots, self.until.vote.min_lead)
+            self.accepted += problem.accepted - before
+            self.solved += bool(problem.accepted) - bool(before)
             problem.settled = self._is_settled(problem)
             self.open -= problem.settled
         problem.asked = max(problem.asked, problem.judged)
@@ -78,14 +89,49 @@ class Scheduler:
         """How many samples of a problem count: those up to the one that settled it."""
         return self._problems[problem_id].judged
 
+    def outcome(self, problem_id: str) -> tuple[int, int] | None:
+        """Of a problem that is settled, how many samples are accepted, and how many count; None for others."""
+        problem = self._problems[problem_id]
+        return (problem.accepted, problem.judged) if problem.settled else None
+
     def wanted(self, problem_id: str) -> int:
         """How many samples of a problem count, or are surely needed as far as its verdicts are in."""
         problem = self._problems[problem_id]
         return problem.judged if problem.settled else self._limit(problem, ahead=0)
 
+    def needed(self) -> int:
+        """How many more samples all problems surely need."""
+        return sum(self._limit(each, ahead=0) - each.judged for each in self._problems.values() if not each.settled)
+
+    def open_problems(self) -> list[str]:
+        """The problems that are not settled."""
+        return [problem_id for problem_id, problem in self._problems.items() if not problem.settled]
+
+    def standing(self) -> dict[str, tuple[int, int]]:
+        """Of each problem, how many samples are accepted and how many judged, as far as they count."""
+        return {problem_id: (problem.accepted, problem.judged) for problem_id, problem in self._problems.items()}
+
+    def unanswered(self) -> list[tuple[str, int]]:
+        """Samples that have been asked for, and on which no verdict is in."""
+        return [
+            (problem_id, number)
+            for problem_id, problem in self._problems.items()
+            for number in range(problem.judged, problem.asked)
+            if number not in problem.early
+        ]
+
+    def part(self, problem_ids: Iterable[str]) -> "Scheduler":
+        """A copy that knows no other problems, in which to try what may come."""
+        copy = Scheduler(problem_ids, self.until)
+        for problem_id in copy._problems:
+            problem = self._problems[problem_id]
+            copy._problems[problem_id] = replace(problem, early=dict(problem.early), ballots=[*problem.ballots])
+        return copy
+
     def _limit(self, problem: _Problem, ahead: int) -> int:
         """How many samples may have been asked for: those that are surely needed, and `ahead` more."""
-        needed = self.until.accepted - problem.accepted
+        so_far = problem.accepted if self.until.vote is None else most_alike(problem.ballots)
+        needed = max(self.until.accepted - so_far, 1)
         return min(self.until.max_samples, problem.judged + needed + ahead)
 
     def _is_settled(self, problem: _Problem) -> bool:

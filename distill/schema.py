@@ -25,15 +25,20 @@ PROBLEM = pl.Schema(
 TRAJECTORY = pl.Schema(
     [
         *_QUESTION,
-        ("sample", pl.Int32),  # 0 .. samples_drawn - 1; (problem_id, sample) is the key
-        ("samples_drawn", pl.Int32),  # samples asked of this problem: the denominator of its pass rate
+        ("sample", pl.Int32),  # 0 .. samples_drawn - 1, and from 1,000,000 by method; (problem_id, sample) is the key
+        ("samples_drawn", pl.Int32),  # plain samples asked of this problem: the denominator of its pass rate
         ("teacher", pl.String),  # model id @ revision
         ("reasoning", pl.String),  # between the think tags, without them; null when they never close
         ("response", pl.String),  # after the reasoning: what the user would see
         ("finish_reason", pl.String),  # stop | length | aborted:<why> | failed:<why>; null if unknown
         ("prompt_tokens", pl.Int32),  # teacher's tokenizer, template included; null for imported rows
         ("completion_tokens", pl.Int32),  # teacher's tokenizer, reasoning and response; null if unknown
+        ("continued_at", pl.Int32),  # completion tokens before the second part of one that was cut; null for others
+        ("doomed", pl.String),  # loop | language | budget: why it was ended, or would have been; null for others
+        ("doomed_at", pl.Int32),  # completion tokens when that was seen
         ("effort", pl.String),  # the level of effort that was asked for; null for none
+        ("method", pl.String),  # refine | hint; null for an answer to the plain question
+        ("parent", pl.Int32),  # refine: the sample of the same problem that this one mends; null for others
     ]
 )
 

@@ -27,6 +27,9 @@ KEY = ("problem_id", "sample")
 LABELS = "labels.parquet"
 """What people said of a run's rows, in its folder."""
 
+_TEMP = re.compile(r"\..+\.(parquet|jsonl?|csv|md|html|yaml)\.[a-z0-9_]{8}")
+"""Names of files that `_replace` has not finished."""
+
 BATCH_ROWS = 2_000
 """Trajectories read at a time: some 40 MB of text where they are as long as R1's."""
 
@@ -62,7 +65,14 @@ class Run:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}")
             file.flush()
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Delete what a kill has left half-written; labels are written without the lock."""
+        for path in self.folder.rglob(".*"):
+            if _TEMP.fullmatch(path.name) and not path.name.startswith(f".{LABELS}."):
+                path.unlink(missing_ok=True)
 
     def fork(self, name: str) -> "Run":
         """A run beside this one that takes what it can of this one's samples."""
@@ -147,8 +157,8 @@ def recorded_recipe(folder: Path) -> Recipe:
         path = folder / "manifests" / f"{stage}.json"
         if path.is_file():
             sections[stage] = json.loads(path.read_text())["recipe"]
-    if (sections.get("trajectories") or {}).get("until"):
-        del sections["trajectories"]["samples_per_problem"]  # recorded with its default; one of the two is given
+    if (sections.get("trajectories") or {}).get("until"):  # older versions recorded a default beside it
+        sections["trajectories"].pop("samples_per_problem", None)
     try:
         return Recipe.model_validate_json(json.dumps(sections))
     except (ValueError, KeyError) as error:

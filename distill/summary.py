@@ -14,6 +14,10 @@ from rich.text import Text
 
 import filters
 from distill.audit import AUDIT_FILE, Audit
+from distill.page import is_current, page_path
+from distill.report.words import show_scores
+from distill.spared import said
+from distill.stages import show_stages
 from distill.store import Run
 from distill.what_if import FATES_FILE, Outcome
 
@@ -22,21 +26,22 @@ SHOWN_DISAGREEMENTS = 5
 
 def summaries(run: Run, until: str | None) -> Iterator[Table | Text]:
     """What a person wants to see of a run, up to a stage; all of it if `until` is None."""
+    if until == "report" and run.recipe.report is None:
+        until = None  # the report is then the page of all that there is
     if until in (None, "verdicts") and run.manifest("verdicts"):
-        yield _funnel(run)
+        yield from _funnel(run)
         yield from _agreement(run)
     if until in (None, "dataset") and run.manifest("dataset"):
         yield Text(f"dataset   {run.path('dataset')}")
     if until in (None, "report") and run.manifest("report"):
-        data = json.loads(run.path("report", "report.json").read_text())
-        yield _scores(data)
-        for comparison in data["comparisons"]:
-            yield Text(f"- {comparison['says']}")
-        yield Text(f"\nreport    {run.path('report', 'report.html')}")
+        yield from show_scores(json.loads(run.path("report", "report.json").read_text()))
+        yield from show_stages(run)
+    if until not in ("problems", "trajectories") and is_current(run):
+        yield Text(f"\nreport    {page_path(run)}")
 
 
-def _funnel(run: Run) -> Table:
-    table = Table(title=f"Funnel of {run.name}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+def _funnel(run: Run) -> Iterator[Table | Text]:
+    table = Table(title=f"\nFunnel of {run.name}", title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("filter")
     table.add_column("outcome")
     table.add_column("reason")
@@ -51,12 +56,13 @@ def _funnel(run: Run) -> Table:
             name = "  " * name.count(".") + name.partition(".")[2]
         table.add_row(name, row["outcome"], row["reason"] or "", f"{row['rows']:,}", f"{row['share']:.1%}")
     facts = (run.manifest("verdicts") or {})["facts"]
-    table.caption_justify = "left"
-    table.caption = (
+    yield table
+    yield Text(
         f"{facts['kept']:,} of {facts['rows']:,} trajectories kept, "
         f"of {facts['problems_kept']:,} of {facts['problems']:,} problems"
     )
-    return table
+    if early := facts.get("ended_early"):
+        yield Text(f"Samples {said(early)}.")
 
 
 def _agreement(run: Run) -> Iterator[Table | Text]:
@@ -88,30 +94,6 @@ def _agreement(run: Run) -> Iterator[Table | Text]:
         )
         table.add_row(*(Text(str(cell or "")) for cell in cells))
     yield table
-
-
-def _scores(data: dict[str, Any]) -> Table:
-    k = data["k"]
-    table = Table(title="\nHeld-out problems", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column("model", overflow="fold")
-    table.add_column("rows", justify="right")
-    table.add_column("pass@1", justify="right")
-    table.add_column("95 % interval")
-    table.add_column(f"pass@{k}", justify="right")
-    table.add_column(f"maj@{k}", justify="right")
-    table.add_column("tokens", justify="right")
-    for model in data["models"]:
-        one = model["pass@1"]
-        table.add_row(
-            model["name"],
-            "" if model["rows"] is None else f"{model['rows']:,}",
-            f"{one['value']:.3f}",
-            f"{one['low']:.3f} - {one['high']:.3f}",
-            f"{model['pass@k']['value']:.3f}" if model["pass@k"] else "",
-            f"{model['majority']['value']:.3f}",
-            f"{model['mean_tokens']:.0f}",
-        )
-    return table
 
 
 def show_outcomes(run: Run, outcomes: Sequence[Outcome]) -> Iterator[Table | Text]:
@@ -163,9 +145,8 @@ def show_overlaps(overlaps: pl.DataFrame) -> Iterator[Table | Text]:
     for number, name in enumerate(names, 1):
         rows = overlaps.filter(pl.col("filter") == name)
         table.add_row(f"{number} {name}", *(f"{count:,}" for count in rows["rows"]), f"{rows['alone'][0]:,}")
-    table.caption_justify = "left"
-    table.caption = "alone: rows that the chain would keep without this filter"
     yield table
+    yield Text("alone: rows that the chain would keep without this filter")
 
 
 def show_audit(run: Run, audits: Sequence[Audit]) -> Iterator[Table | Text]:
@@ -200,7 +181,7 @@ def show_filters() -> Iterator[Table | Text]:
         table.add_column(column, overflow="fold")
     for name in filters.available():
         cls = filters.filter_class(name)
-        table.add_row(name, cls.scope, inspect.cleandoc(cls.__doc__ or "").splitlines()[0])
+        table.add_row(name, cls.scope, Text(_plain(cls.__doc__).splitlines()[0]))
     yield table
 
 
@@ -208,8 +189,13 @@ def show_filter(name: str) -> Iterator[Table | Text | Padding]:
     """A filter's docstring, and its parameters with their defaults."""
     cls = filters.filter_class(name)
     yield Text(f"{name} ({cls.scope} scope; reads {', '.join(cls.reads) or 'what its members read'})\n")
-    for paragraph in re.split(r"\n\s*\n|\n(?=\w+:)", inspect.cleandoc(cls.__doc__ or "")):
+    for paragraph in re.split(r"\n\s*\n|\n(?=\w+:)", _plain(cls.__doc__)):
         yield Padding(Text(" ".join(paragraph.split())), (0, 0, 1, 0))
     for parameter, field in cls.model_fields.items():
         yield Text(f"{parameter}: {field.get_default(call_default_factory=True)!r}")
-        yield Padding(Text(" ".join((field.description or "").split())), (0, 0, 0, 4))
+        yield Padding(Text(" ".join(_plain(field.description).split())), (0, 0, 0, 4))
+
+
+def _plain(docstring: str | None) -> str:
+    """A docstring as a person reads it in a terminal."""
+    return inspect.cleandoc(docstring or "").replace("``", "`")

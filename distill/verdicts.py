@@ -13,6 +13,7 @@ import polars as pl
 
 from distill.progress import Progress
 from distill.schema import TRAJECTORY, check
+from distill.spared import ended_early, said
 from distill.store import KEY, Run, RunError, safe_csv, write_parquet, write_text
 from filters import VERDICT, Chain, Filter, funnel, kept
 
@@ -46,11 +47,22 @@ def make(run: Run, progress: Progress) -> dict[str, Any]:
         "problems_kept": survivors["problem_id"].n_unique(),
         "filters": provenance,
     }
+    if early := _ended_early(run, judged):
+        facts["ended_early"] = early
+        progress.say(f"  {said(early)}")
     if run.recipe.verifier and "upstream_correct" in next(run.trajectory_batches()).columns:
         labelled = run.judged().filter(pl.col("upstream_correct").is_not_null())
         if not labelled.is_empty():
             facts["agreement"] = _agreement(run, run.recipe.verifier, labelled)
     return facts
+
+
+def _ended_early(run: Run, judged: pl.DataFrame) -> dict[str, Any] | None:
+    """What ending samples has saved; those that were let run are accepted by the filters that `until` accepts by."""
+    columns = [filter.column() for filter in run.recipe.head or run.recipe.verdicts]
+    accepted = pl.all_horizontal(pl.col(c).struct.field("outcome").eq_missing(pl.lit("keep")) for c in columns)
+    rows = run.trajectory_columns("finish_reason", "completion_tokens", "doomed", "doomed_at")
+    return ended_early(rows.hstack(judged.select(accepted=accepted)))
 
 
 def _watched(run: Run, rows: int, progress: Progress) -> Callable[[], Iterator[pl.DataFrame]]:

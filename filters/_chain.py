@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -11,6 +10,7 @@ import polars as pl
 from filters._features import feature
 from filters._filter import Filter, RowsAt
 from filters._funnel import verdict_columns
+from filters._text import batches_of_rows
 from filters._verdict import VERDICT, FilterError, is_keep, merge, spread
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class Chain:
                 f"the frame already has the verdict column {judged[0]!r}; "
                 "drop the verdict columns to judge it anew, or go on with kept(frame)."
             )
-        verdicts = self.judge_batches(lambda: _slices(trajectories), exhaustive=exhaustive, known=known)
+        verdicts = self.judge_batches(
+            lambda: batches_of_rows(trajectories, BATCH_BYTES), exhaustive=exhaustive, known=known
+        )
         return trajectories.hstack(verdicts)
 
     def judge_batches(
@@ -245,13 +247,3 @@ def _check(rows: pl.DataFrame, filters: Sequence[Filter]) -> None:
                 f"Columns present: {', '.join(rows.columns) or 'none'}. "
                 f"Rename or add the column, or take {f.name()!r} out of the chain."
             )
-
-
-def _slices(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The rows in slices of about `BATCH_BYTES` of text; one slice at least."""
-    sizes = rows.select(pl.sum_horizontal(pl.lit(0), pl.col(pl.String).str.len_bytes().cast(pl.Int64)))
-    batch = sizes.to_series().fill_null(0).cum_sum() // BATCH_BYTES if rows.height else pl.Series([0])
-    starts = [0, *(batch.diff().fill_null(0) > 0).arg_true(), rows.height]
-    for start, end in pairwise(starts):
-        if end > start or not rows.height:
-            yield rows[start:end]

@@ -21,9 +21,10 @@ STYLE = """<style>
 .distill pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; max-height: 24rem; overflow-y: auto;
   padding: .5rem .7rem; border-radius: 4px; background: rgba(128,128,128,.10); color: inherit; font-size: .85em; }
 .distill mark { background: rgba(240,180,0,.45); color: inherit; border-radius: 2px; padding: 0 .1em; }
-.distill table { border-collapse: collapse; margin: .3rem 0; }
+.distill table { border-collapse: collapse; margin: .3rem 0; display: block; overflow-x: auto; }
 .distill th, .distill td { text-align: left; vertical-align: top; padding: .15rem .9rem .15rem 0; background: none; }
-.distill td { overflow-wrap: anywhere; } .distill .n { text-align: right; white-space: nowrap; }
+.distill td:last-child { overflow-wrap: anywhere; min-width: 8rem; }
+.distill .n { text-align: right; white-space: nowrap; }
 .distill h4 { font-size: .8em; font-weight: 600; opacity: .65; margin: .6rem 0 .2rem; }
 .distill summary { cursor: pointer; padding: .25rem 0; overflow-wrap: anywhere; }
 .distill details { border-top: 1px solid rgba(128,128,128,.3); }
@@ -88,23 +89,29 @@ class Explanation:
 
     @property
     def name(self) -> str:
-        """What names the row: ``<problem_id> #<sample>``."""
+        """What names the row: ``<problem_id> #<sample>``, and how it came to be where it has a ``method``."""
         shown = str(self.row.get("problem_id") or "row")
-        return visible(shown if self.row.get("sample") is None else f"{shown} #{self.row['sample']}")
+        if self.row.get("sample") is not None:
+            shown += f" #{self.row['sample']}"
+        if method := self.row.get("method"):
+            of = "" if self.row.get("parent") is None else f" of #{self.row['parent']}"
+            shown += f" ({method}{of})"
+        return visible(shown)
 
     def marked(self, column: str, *, most: int = 16_000) -> str:
         """One of its texts as HTML, the evidence in ``<mark>``."""
-        text, spans = self._found(column)
+        text, spans = self.found(column)
         return written(text, spans, plain=escape, mark=lambda part: f"<mark>{escape(part)}</mark>", most=most)
 
-    def _found(self, column: str) -> tuple[str, tuple[tuple[int, int], ...]]:
+    def found(self, column: str) -> tuple[str, tuple[tuple[int, int], ...]]:
+        """One of its texts as it is shown, and where the evidence stands in it."""
         text = visible(str(self.row.get(column) or ""))
         return text, merged(s for said in self.evidence for s in locate(text, visible(said)).spans)
 
     @property
     def elsewhere(self) -> bool:
         """Whether there is evidence that stands in none of the row's texts: the filter computed it."""
-        return bool(self.evidence) and not any(self._found(column)[1] for column in TEXTS)
+        return bool(self.evidence) and not any(self.found(column)[1] for column in TEXTS)
 
     # --- HTML ---------------------------------------------------------------------------------------------------------
 
@@ -143,7 +150,7 @@ class Explanation:
     def verdict_table(self) -> str:
         """What each filter said, as an HTML table."""
         rows = []
-        for step in self.steps:
+        for step in self.told():
             said = step.verdict
             name = f"<td>{escape(visible(step.filter))}</td>"
             if said is None:
@@ -157,12 +164,27 @@ class Explanation:
         head = '<tr><th>filter</th><th>verdict</th><th class="n">score</th><th>evidence</th></tr>'
         return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
+    def told(self) -> list[Step]:
+        """The steps; neighbours without a verdict for one reason as one, members of what was not reached left out."""
+        silent = {step.filter for step in self.steps if step.verdict is None}
+        lines: list[Step] = []
+        for step in self.steps:
+            if step.verdict is None and step.filter.rpartition(".")[0] in silent:
+                continue
+            before = lines[-1] if lines else None
+            if before and before.verdict is None and step.verdict is None and before.note == step.note:
+                lines[-1] = Step(f"{before.filter}, {step.filter}", None, step.note)
+            else:
+                lines.append(step)
+        return lines
+
     # --- text ---------------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         lines = [f"{visible(self.fate)} · {self.details}", ""]
-        width = max((len(step.filter) for step in self.steps), default=0)
-        for step in self.steps:
+        told = self.told()
+        width = max((len(step.filter) for step in told if step.verdict), default=0)
+        for step in told:
             said = step.verdict
             words = step.note if said is None else f"{said.outcome}{f': {said.reason}' if said.reason else ''}"
             if said and said.score is not None:
@@ -179,7 +201,7 @@ class Explanation:
 
     def context(self, column: str, chars: int) -> str:
         """One line of a text: the end of it, or what is around the first place of the evidence, marked."""
-        text, spans = self._found(column)
+        text, spans = self.found(column)
         if not spans:
             return " ".join(text[-chars:].split())
         begin, end = spans[0][0], min(spans[0][1], spans[0][0] + chars)
@@ -192,12 +214,12 @@ class Explanation:
         lines = [clipped(str(self.row["problem"]), chars)] if self.row.get("problem") is not None else []
         lines += [f"evidence: {clipped(said, chars - 10)}" for said in self.evidence[-1:]]
         texts = [column for column in ("response", "reasoning") if self.row.get(column) is not None]
-        texts.sort(key=lambda column: not self._found(column)[1])
+        texts.sort(key=lambda column: not self.found(column)[1])
         return lines + [f"{column}: {self.context(column, chars - 13)}" for column in texts[:1]]
 
     def text(self, column: str, *, most: int = TEXT_CHARS) -> str:
         """One of its texts as plain text, the evidence between ⟪ and ⟫."""
-        text, spans = self._found(column)
+        text, spans = self.found(column)
         return written(text, spans, plain=str, mark=lambda part: f"⟪{part}⟫", most=most)
 
 

@@ -15,6 +15,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from filters._features import feature
+from filters._text import batches_of_rows
 from filters._verdict import MISSING_INPUT, VERDICT, FilterError, Verdict, abstain, merge, same_verdict, verdict_series
 
 Scope = Literal["row", "problem", "dataset"]
@@ -162,7 +163,7 @@ class Filter(BaseModel):
             rows = column.struct.unnest()
             if not self.wide:
                 return self.verdicts(rows).to_series()
-            sketches = self.sketches(rows)
+            sketches = pl.concat([self.sketches(batch) for batch in batches_of_rows(rows)])
             return self.verdicts_of_sketches(sketches, lambda places: iter([_at(rows, places)])).to_series()
 
         inputs = [*self.required, *(f"^{re.escape(name)}$" for name in (*self.optional, *self.needed_features))]

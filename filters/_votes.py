@@ -36,7 +36,7 @@ def _canonical(stated: str | None) -> str | None:
 
 
 def with_votes(sketches: pl.DataFrame, weight: pl.Expr) -> pl.DataFrame:
-    """The rows (columns problem_id, answer) with what their problem voted.
+    """The rows (columns problem_id, answer) with what their problem voted; those of weight 0 have no vote.
 
     Adds ``samples`` (of the problem), ``share`` (0..1, of the weight of all its samples, for its most frequent answer),
     ``majority`` (that answer; null where two are as frequent, or none is stated), ``vote`` (for people) and ``lead``.
@@ -49,9 +49,9 @@ def with_votes(sketches: pl.DataFrame, weight: pl.Expr) -> pl.DataFrame:
     first = pl.col("votes").first()
     second = pl.col("votes").get(1, null_on_oob=True).fill_null(0.0)
     to_samples = pl.col("samples").first() / pl.col("total").first()
-    totals = weighed.group_by("problem_id").agg(samples=pl.len(), total=pl.col("weight").sum())
+    totals = weighed.group_by("problem_id").agg(samples=(pl.col("weight") > 0).sum(), total=pl.col("weight").sum())
     counts = (
-        weighed.drop_nulls("answer")
+        weighed.filter(pl.col("answer").is_not_null() & (pl.col("weight") > 0))
         .group_by("problem_id", "answer")
         .agg(votes=pl.col("weight").sum(), count=pl.len())
         .sort("problem_id", "votes", "answer", descending=[False, True, False])

@@ -14,9 +14,10 @@ class Majority(Filter):
     """Keep the samples that give their problem's majority answer, for problems without a reference.
 
     The majority is the most frequent canonical answer among all samples of the problem that reach this filter, those
-    without an answer included; where two are as frequent there is none. Where ``reward_score`` has scored every sample
-    of a problem, votes are weighted by the logistic function of the reward. A row with a reference is not its concern,
-    so that ``any_of: [verify_math, majority]`` verifies what can be verified and lets the others vote.
+    without an answer included, those that mend others or were given the answer (``method``) not; where two are as
+    frequent there is none. Where ``reward_score`` has scored every sample of a problem, votes are weighted by the
+    logistic function of the reward. A row with a reference is not its concern, so that ``any_of: [verify_math,
+    majority]`` verifies what can be verified and lets the others vote.
 
     Score: share (0..1) of the problem's votes, weights included, that its most frequent answer has.
     Rejects: no_answer, minority_answer.
@@ -34,8 +35,8 @@ class Majority(Filter):
     vote_despite_reference: bool = False
     """Judge rows that have a reference as well."""
 
-    reads = ("problem_id", "response", "reference_answer", "verdict_reward_score")
-    nullable = ("reference_answer", "verdict_reward_score")
+    reads = ("problem_id", "response", "reference_answer", "verdict_reward_score", "method")
+    nullable = ("reference_answer", "verdict_reward_score", "method")
     scope = "problem"
     examples = tuple(
         (
@@ -44,6 +45,7 @@ class Majority(Filter):
                 "response": response,
                 "reference_answer": reference,
                 "verdict_reward_score": None,
+                "method": "refine" if problem == "f" else None,
             },
             expected,
         )
@@ -60,6 +62,7 @@ class Majority(Filter):
             ("c", "A: 2", None, "no_majority"),
             ("d", "A: 1", "1", "not_applicable"),
             ("e", None, None, "missing_input"),
+            *(("f", "A: 42", None, "too_few_samples") for _ in range(4)),
         )
     )
 
@@ -77,6 +80,7 @@ class Majority(Filter):
             answer=stated_answers(rows["response"]),
             has_reference=pl.col("reference_answer").is_not_null(),
             reward=rewards(rows["verdict_reward_score"]),
+            votes=pl.col("method").is_null(),
         )
 
     def judge_sketches(self, sketches: pl.DataFrame, rows_at: object) -> pl.Series:
@@ -84,7 +88,8 @@ class Majority(Filter):
         # Rewards beyond 30 differ from 30 by less than a vote can show, and weights of 0 have no majority.
         logistic = 1 / (1 + (-pl.col("reward").clip(-30, 30)).exp())
         all_scored = pl.col("reward").is_not_null().all().over("problem_id")
-        voted = with_votes(sketches, pl.when(all_scored).then(logistic).otherwise(1.0))
+        weight = pl.when(~pl.col("votes")).then(0.0).when(all_scored).then(logistic).otherwise(1.0)
+        voted = with_votes(sketches, weight)
         has_majority = pl.col("majority").is_not_null() & (pl.col("share") >= self.min_share)
         has_majority &= pl.col("lead") >= self.min_lead
         abstains = {

@@ -19,7 +19,8 @@ class SuspectGold(Filter):
 
     All samples of such a problem are rejected, and the evidence is what a person needs to look at. Place it before the
     verifier, as in ``[format, suspect_gold, verify_math]``: behind it, only samples that agree with the reference are
-    left. Problems without a reference are kept, and so are those without a stable majority.
+    left. Problems without a reference are kept, and so are those without a stable majority. Samples that mend others or
+    were given the answer (``method``) do not vote.
 
     Score: share (0..1) of the problem's samples that give its most frequent answer.
     Rejects: suspect_gold.
@@ -35,11 +36,19 @@ class SuspectGold(Filter):
     votes against none and 6 against 2, but not 3 against 1; 2 accepts 4 against none and 7 against 1; 0 asks for
     none."""
 
-    reads = ("problem_id", "response", "reference_answer")
-    nullable = ("reference_answer",)
+    reads = ("problem_id", "response", "reference_answer", "method")
+    nullable = ("reference_answer", "method")
     scope = "problem"
     examples = tuple(
-        ({"problem_id": problem, "response": response, "reference_answer": reference}, expected)
+        (
+            {
+                "problem_id": problem,
+                "response": response,
+                "reference_answer": reference,
+                "method": "hint" if problem == "f" else None,
+            },
+            expected,
+        )
         for problem, response, reference, expected in (
             ("a", "A: 42", "41", "suspect_gold"),
             ("a", "A: 42", "41", "suspect_gold"),
@@ -55,6 +64,7 @@ class SuspectGold(Filter):
             ("c", "A: 42", "41", "keep"),
             ("d", "A: 42", None, "keep"),
             ("e", None, "41", "missing_input"),
+            *(("f", "A: 42", "41", "keep") for _ in range(4)),
         )
     )
 
@@ -69,12 +79,15 @@ class SuspectGold(Filter):
     def sketch(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Each sample's answer beside the reference."""
         return rows.select(
-            "problem_id", pl.col("reference_answer").cast(pl.String), answer=stated_answers(rows["response"])
+            "problem_id",
+            pl.col("reference_answer").cast(pl.String),
+            votes=pl.col("method").is_null().cast(pl.Float64),
+            answer=stated_answers(rows["response"]),
         )
 
     def judge_sketches(self, sketches: pl.DataFrame, rows_at: object) -> pl.Series:
         """Compare each stable majority with the reference, once a problem."""
-        voted = with_votes(sketches, pl.lit(1.0))
+        voted = with_votes(sketches, pl.col("votes"))
         stable = (pl.col("samples") >= self.min_samples) & (pl.col("share") >= self.min_share)
         stable &= pl.col("lead") >= self.min_lead
         voted = voted.with_columns(majority=pl.when(stable).then("majority"))

@@ -1,15 +1,21 @@
 """Fixtures that more than one test file uses."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from hub_server import hub_stand_in
 from hypothesis import settings
 from pushing import TOKEN, make_run
 from servers import stand_in
+from vllm_servers import vllm_servers
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytest.register_assert_rewrite("filters.testing")
 settings.register_profile("untimed", deadline=None)  # machines are shared: a slow example is no failure
@@ -23,6 +29,47 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """A Chromium without a window; skips where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if not (chromium := shutil.which("chromium")):
+        pytest.skip("needs chromium")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """Two real vLLM servers: the base URL of a model that can only babble, `chat`, and of one with a random `reward`
+    head; `folder` holds both models.
+    """
+    pytest.importorskip("vllm")
+    torch = pytest.importorskip("torch")
+    from transformers import AutoConfig, Qwen2ForSequenceClassification
+
+    from distill import scratch
+
+    folder = tmp_path_factory.mktemp("served")
+    texts = ["What is the capital of France?", "Which month has 28 days in most years?"]
+    shape = {"hidden_size": 64, "layers": 1, "heads": 2, "max_positions": 2048, "vocab_size": 400, "seed": 0}
+    for name in ("chat", "reward"):
+        scratch.build(folder / name, architecture="qwen2", texts=texts, **shape)
+    config = AutoConfig.from_pretrained(folder / "reward", num_labels=1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Qwen2ForSequenceClassification(config)
+        torch.nn.init.normal_(model.score.weight)
+    model.save_pretrained(folder / "reward")
+    # A seed kills the CPU engine under chunked prefill; white space between tokens of JSON is what babble is made of.
+    json = '{"backend": "xgrammar", "disable_any_whitespace": true}'
+    chat = ("--no-enable-chunked-prefill", "--structured-outputs-config", json)
+    with vllm_servers([(folder / "chat", chat), (folder / "reward", ("--runner", "pooling"))]) as urls:
+        yield SimpleNamespace(folder=folder, chat=urls[0], reward=urls[1])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,8 +15,13 @@ problems:
 trajectories:
   teacher: {program: arithmetic}
   samples_per_problem: 2
-verdicts: [format, verify_math]
-dataset: {license: apache-2.0, title: Sums}
+verdicts: [format, verify_math, dedup_exact]
+dataset:
+  license: apache-2.0
+  source_licenses: {distill/arithmetic: cc0-1.0}
+  teacher_license: mit
+  title: Sums
+  rejected: true
 """
 
 

@@ -111,8 +111,9 @@ def test_dataset_rows_say_the_effort_and_never_what_else_the_teacher_was_shown(f
         expected = {"brief": "Box it.\nBriefly." if said == "true" else "Box it.", "free": "Box it."}
         assert asked.to_list() == [expected[level] for level in rows["effort"]]
         assert set(rows["effort"]) == {"brief", "free"}
-        for file in run.path("dataset").rglob("*"):
-            assert not file.is_file() or b"Secret" not in file.read_bytes(), file
+        for file in run.path("dataset").rglob("*.*"):
+            text = str(pl.read_parquet(file).to_dicts()) if file.suffix == ".parquet" else file.read_text()
+            assert "Secret" not in text, file
         chats = pl.read_parquet(run.path("dataset", "prompt_completion"))["prompt"].list.get(0).struct.field("content")
         assert chats.to_list() == rows["messages"].list.get(0).struct.field("content").to_list()
     card = run.path("dataset", "README.md").read_text()

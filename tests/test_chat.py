@@ -1,6 +1,8 @@
+import polars as pl
 import pytest
 
 from distill.chat import clean_text, join_completion, render_prompt, split_completion, user_message
+from distill.conversations import from_messages
 
 
 class Template:
@@ -64,3 +66,25 @@ def test_join_is_the_inverse_of_split(reasoning, response):
 def test_clean_text_can_be_stored():
     assert clean_text("a\x00b\ud800c\U0001f600é") == "a\ufffdb\ufffdc\U0001f600é"
     assert clean_text("a\ud800").encode() == "a\ufffd".encode()
+
+
+USER, ANSWER, SYSTEM = ({"role": role, "content": role} for role in ("user", "assistant", "system"))
+
+
+@pytest.mark.parametrize(
+    ("messages", "pair"),
+    [
+        ([USER, ANSWER], ("user", "assistant")),
+        ([SYSTEM, USER, ANSWER], ("user", "assistant")),
+        ([USER, ANSWER, USER, ANSWER], None),
+        ([ANSWER, USER], None),
+        ([USER], None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_messages_are_one_question_and_one_answer_or_left_out(messages, pair):
+    table = pl.DataFrame({"messages": [messages, [USER, ANSWER]], "source": ["a", "b"]})
+    rows, left_out = from_messages(table)
+    assert rows.rows() == ([("a", *pair)] if pair else []) + [("b", "user", "assistant")]
+    assert left_out == (0 if pair else 1)

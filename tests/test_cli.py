@@ -66,7 +66,7 @@ def test_trouble_of_a_run_is_exit_code_1_with_the_cure(recipe):
 def test_a_stage_that_the_recipe_has_not_is_told(recipe):
     result = call("student", recipe)
     assert result.exit_code == 1
-    assert "no section student; it has problems, trajectories, verdicts, dataset" in result.stderr
+    assert "no section student; it has problems, trajectories, verdicts, dataset" in " ".join(result.stderr.split())
 
 
 def test_a_stage_prints_its_own_summary(recipe):

@@ -1,6 +1,7 @@
 """A dataset folder loads where people load it, says what was done, and cannot be talked into saying anything else."""
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -18,10 +19,12 @@ from filters import VERDICT, kept
 
 INSTRUCTION = "Put the answer in \\boxed{}."
 HOSTILE = "x | y\n---\n\n# <script>alert(1)</script> [click](http://evil.example) ![](http://evil.example/p.png) `a`"
+CONFIGS = ("default", "prompt_completion", "rollouts")
 DATASET = {"license": "apache-2.0", "title": "Steps"}
 FACTS = {
     "command": "distill run recipes/steps.yaml",
     "engine": {"name": "vllm", "version": "0.32.0", "model": "/home/someone/models/teacher"},
+    "server": {"address": "at http://10.0.0.7:8000/v1"},
 }
 
 
@@ -83,13 +86,30 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("config", layout.CONFIGS)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_every_config_loads_with_datasets(folder, config, tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     rows = datasets.load_dataset(str(folder), config, split="train", cache_dir=str(tmp_path))
     assert len(rows) == 5
     strings = {"large_string", "large_list"}
     assert not strings & set(str(rows.features.arrow_schema).replace("<", " ").replace(":", " ").split())
+
+
+def test_what_was_not_kept_is_written_where_it_is_asked_for(folder, tmp_path):
+    assert not (folder / "rejected").exists()
+    stats = write_dataset(judged(), recipe=recipe(rejected=True), name="steps", folder=tmp_path / "d", facts=FACTS)
+    assert list(stats["columns"]) == [*CONFIGS, "rejected"]
+    rows = pl.read_parquet(tmp_path / "d" / "rejected" / "*.parquet")
+    assert rows.columns == [*stats["columns"]["default"], *layout.VERDICT_COLUMNS]
+    assert rows["id"].to_list() == [f"p{problem:04d}-1" for problem in range(5)]
+    assert rows.head(3).select("verdict_outcome", "verdict_filter", "verdict_reason", "verdict_evidence").rows() == [
+        ("reject", "verify_math", "wrong", "41"),
+        ("abstain", "verify_math", "time_out", None),
+        ("reject", "length", "too_long", None),
+    ]
+    whole = judged().filter(pl.col("sample") == 0)
+    stats = write_dataset(whole, recipe=recipe(rejected=True), name="steps", folder=tmp_path / "d", facts=FACTS)
+    assert list(stats["columns"]) == list(CONFIGS), "a config without rows would not load"
 
 
 def test_rows_of_default(folder):
@@ -157,7 +177,7 @@ def test_rollouts_without_a_verifier():
 
 def test_statistics_add_up():
     table = judged()
-    stats = statistics(table, kept(table))
+    stats = statistics(table, kept(table), "verify_math")
     assert (stats["rows"], stats["sampled"], stats["problems"], stats["kept_share"]) == (5, 10, 5, 0.5)
     verify, length = stats["funnel"]
     assert verify["reasons"] == [
@@ -249,7 +269,7 @@ def test_the_hub_reads_the_metadata(folder):
     assert data.size_categories == ["n<1K"]
     assert data.task_categories == ["text-generation"]
     configs = data.to_dict()["configs"]
-    assert [config["config_name"] for config in configs] == list(layout.CONFIGS)
+    assert [config["config_name"] for config in configs] == list(CONFIGS)
     assert [config.get("default", False) for config in configs] == [True, False, False]
 
 
@@ -265,7 +285,32 @@ def test_the_card_says_what_was_done(folder):
         "samples per problem | 2 |",
     ):
         assert said in text
-    assert "/home/" not in "".join(path.read_text() for path in folder.glob("*.*"))
+    assert not {"/home/", "10.0.0"} & set(
+        re.findall(r"/home/|10\.0\.0", "".join(map(Path.read_text, folder.glob("*.*"))))
+    )
+
+
+@pytest.mark.parametrize(
+    ("sampling", "said"),
+    [
+        ({"samples_per_problem": 2}, ["| samples per problem | 2 |"]),
+        (
+            {"until": {"accepted": 1, "max_samples": 16}},
+            ["| samples per problem | until 1 were accepted, at most 16 |", "easy problems were sampled less often"],
+        ),
+        (
+            {"on_length": {"continue": 4000, "then": "keep_out"}},
+            ["| where the budget cut | continued for 4,000 tokens more |", "cut in the end | kept out before any"],
+        ),
+    ],
+)
+def test_the_card_says_how_problems_were_sampled(tmp_path, sampling, said):
+    given = recipe().model_dump(mode="json", by_alias=True, exclude_unset=True)
+    given["trajectories"] = {"teacher": "org/teacher"} | sampling
+    stats = statistics(judged(), kept(judged()), "verify_math")
+    stats["columns"] = {"default": []}
+    text = card.render(Recipe.model_validate(given), name="steps", stats=stats, facts={})
+    assert [part for part in said if part not in text] == []
 
 
 def test_a_card_of_imported_answers_claims_no_reasoning_and_no_sampling(tmp_path):
@@ -293,7 +338,7 @@ def test_a_run_leaves_its_origin_in_the_card(tmp_path):
     run.write_manifest("trajectories", {"facts": facts, "versions": {"vllm": "0.32.0", "trl": "absent"}})
     assert make(run, Silent())["rows"] == 5
     text = run.path("dataset", "README.md").read_text()
-    assert "| trajectories.teacher.model | teacher |" in text
+    assert "| teacher's revision | abc |" in text
     assert "| versions.vllm | 0.32.0 |" in text
     assert "absent" not in text
 
@@ -320,8 +365,8 @@ def test_text_from_data_cannot_break_out_of_the_card(tmp_path):
         assert markup not in prose
     headings = [line for line in prose.splitlines() if line.startswith("# ")]
     assert len(headings) == 1
-    tables = [line for line in prose.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in tables} <= {3, 5, 7}, "no cell adds a column"
+    for table in re.findall(r"(?:^\|.*\n)+", prose, re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1, "no cell adds a column"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from distill import sampler, samples
+from distill import sampler, samples, shards
 from distill.engines.scripted import ScriptedEngine
 from distill.journal import Journal
 from distill.progress import Silent
@@ -28,6 +28,7 @@ KILLS = int(os.environ.get("DISTILL_KILLS", "25"))
 PROBLEMS = pl.DataFrame({"problem_id": [f"p{n}" for n in range(12)], "problem": [f"{n} + {n}?" for n in range(12)]})
 SETTINGS = Generation(samples_per_problem=3)
 LIMITS = {"flush_rows": 3, "seal_bytes": 1500, "flush_s": 60}
+PRELOAD = ["pytest", "distill.run", "distill.trajectories", "distill.verdicts", "distill.dataset", "distill.page"]
 WRITES = [(os, "write"), (os, "fdatasync"), (os, "fsync"), (Path, "write_bytes"), (Path, "write_text")]
 OTHERS = [(os, "ftruncate"), (os, "replace"), (os, "rename"), (os, "unlink")]
 
@@ -109,6 +110,7 @@ def child(folder: Path, notes: Path, at: int, seed: int) -> None:
     chance, write = random.Random(seed), os.write
     asked, acknowledged = (os.open(notes / name, os.O_CREAT | os.O_APPEND | os.O_WRONLY) for name in ("asked", "acked"))
     limits = LIMITS | {"flush_s": chance.choice([0.002, 60])}
+    shards.MERGED_FROM = 2
     sampler.Journal = partial(Noting, acknowledged=acknowledged, write=write, **limits)
 
     def die(real, arguments, n):
@@ -129,7 +131,7 @@ def child(folder: Path, notes: Path, at: int, seed: int) -> None:
 
 def test_kill_9_loses_nothing_acknowledged_and_asks_none_of_it_twice(tmp_path, undisturbed):
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["distill.sampler", "distill.engines.scripted"])
+    server.set_forkserver_preload(PRELOAD)
     chance, kills, expected = random.Random(4), 0, set(undisturbed.iter_rows())
     for attempt in count():
         folder, notes = tmp_path / f"run{attempt}", tmp_path / f"notes{attempt}"

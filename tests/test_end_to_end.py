@@ -84,11 +84,12 @@ def test_students_are_smaller_models_of_both_families(folder, output):
 
 def test_the_report_has_every_model_and_says_what_filtering_bought(folder, output):
     report = json.loads((folder / "runs/teacher/report/report.json").read_text())
-    assert [model["kind"] for model in report["models"]] == ["base", "student", "base", "student"]
-    for model in report["models"]:
+    [held_out] = report["sets"]
+    assert [model["kind"] for model in held_out["models"]] == ["base", "student", "base", "student"]
+    for model in held_out["models"]:
         assert 0 <= model["pass@1"]["low"] <= model["pass@1"]["value"] <= model["pass@1"]["high"] <= 1
-    assert all("distilling" in comparison["says"] for comparison in report["comparisons"])
-    page = (folder / "runs/teacher/report/report.html").read_text()
+    assert all("distilling" in comparison["says"] for comparison in held_out["comparisons"])
+    page = (folder / "runs/teacher/report.html").read_text()
     assert "Sums" in page
     assert str(folder) not in page
 

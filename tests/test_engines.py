@@ -11,8 +11,15 @@ from collections import Counter
 
 import pytest
 
-from distill.engines import Completion, EngineError, Request, choose_engine, open_engine
+from distill.asking import attempt
+from distill.engines import LOOK_TOKENS, Completion, EngineError, Request, choose_engine, open_engine
 from distill.engines.scripted import ScriptedEngine
+from distill.lineage import HINTED, ROOM
+from distill.opinion import Opinion
+from distill.plan.kv_cache import room
+from distill.progress import Silent
+from distill.recipe.trajectories import Trajectories
+from distill.sampler import sample
 
 POSITIONS = 96
 needs_vllm = pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vLLM is not installed")
@@ -102,6 +109,14 @@ def test_every_request_is_answered_once_with_a_reason_and_counts(engine):
     assert not any("<|im_end|>" in c.text for c in completions)
 
 
+@needs_vllm
+def test_the_room_that_a_plan_foresees_is_what_vllm_counts(folder, vllm_engine):
+    list(vllm_engine.complete(ask(1)))
+    cache = vllm_engine._engine.vllm_config.cache_config
+    found = room(str(folder), None, {"dtype": "float32"}, memory_gb=None, gpus=1)
+    assert found.sequences(POSITIONS) * POSITIONS == pytest.approx(cache.num_gpu_blocks * cache.block_size, rel=0.02)
+
+
 def test_requests_are_pulled_lazily(engine):
     pulled = 0
 
@@ -123,6 +138,20 @@ def test_a_sample_depends_on_its_seed_and_not_on_its_neighbours(engine):
     assert by_id(engine.complete(reversed(requests))) == together
     assert list(engine.complete(requests[9:10])) == [together[requests[9].request_id]]
     assert len({c.text for c in together.values()}) > 12
+
+
+def test_a_cut_completion_is_continued_from_its_text(engine):
+    whole = ask(8, max_tokens=9)
+    cut = [c for c in by_id(engine.complete(whole)).values() if c.finish_reason == "length"]
+    requests = {r.request_id: r for r in whole}
+    again = [dataclasses.replace(requests[c.request_id], prefix=c.text.rstrip("\ufffd")) for c in cut]
+    continued = by_id(engine.complete(again))
+    assert len(cut) > 2
+    for first, request in zip(cut, again, strict=True):
+        second = continued[first.request_id]
+        assert second.text.startswith(request.prefix)
+        assert second.prompt_tokens > first.prompt_tokens
+        assert 0 < second.completion_tokens <= 9
 
 
 def test_no_requests_no_completions(engine):
@@ -225,6 +254,37 @@ def test_vllm_yields_what_finishes_first(vllm_engine):
 
 
 @needs_vllm
+def test_vllm_ends_what_is_doomed_and_nothing_else(vllm_engine):
+    requests = ask(12, max_tokens=80)
+    whole = by_id(vllm_engine.complete(requests))
+    shown = []
+
+    def doomed(partials):
+        shown.extend((p.request.request_id, p.tokens, p.text(), len(p.symbols)) for p in partials)
+        return ["loop" if p.request.request_id < "p2" else None for p in partials]
+
+    ended = by_id(vllm_engine.complete(requests, doomed))
+    assert len(shown) > 4, "random weights seldom end early"
+    for name, tokens, text, symbols in shown:
+        assert tokens == symbols == LOOK_TOKENS + 1, "the first token is shown alone"
+        assert whole[name].text.startswith(text.rstrip("\ufffd"))
+        if name < "p2":
+            assert ended[name].finish_reason == "aborted:loop"
+            assert (ended[name].text, ended[name].completion_tokens) == (text, tokens)
+            whole.pop(name)
+    assert {name: completion for name, completion in ended.items() if name in whole} == whole
+    assert not vllm_engine._engine.has_unfinished_requests()
+
+
+def test_an_engine_that_cannot_end_samples_says_so_before_it_asks(folder):
+    with (
+        open_engine("transformers", str(folder), revision=None, args={}, say=lambda line: None) as engine,
+        pytest.raises(EngineError, match="the engine transformers does not end samples"),
+    ):
+        next(engine.complete(ask(1), doomed=lambda partials: []))
+
+
+@needs_vllm
 def test_vllm_answers_repeated_ids_separately(vllm_engine):
     twice = [dataclasses.replace(request, request_id="same") for request in ask(4)]
     assert {c.text for c in vllm_engine.complete(twice)} == {c.text for c in vllm_engine.complete(ask(4))}
@@ -284,15 +344,57 @@ def test_vllm_leaves_the_process_as_it_was_and_makes_room_for_the_next(vllm_engi
 
 
 @needs_vllm
-def test_vllm_load_failures_are_engine_errors(folder, vllm_engine):
+def test_vllm_asks_a_base_with_its_adapter(folder, tmp_path, vllm_engine):
+    peft = pytest.importorskip("peft")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from distill.engines.transformers import TransformersEngine
     from distill.engines.vllm import VllmEngine
 
     vllm_engine.close()
-    with (
-        VllmEngine(str(folder), revision=None, args={"max_model_len": 10 * POSITIONS}) as engine,
-        pytest.raises(EngineError, match=r"cannot load .*max_model_len"),
-    ):
-        list(engine.complete(ask(1)))
+    config = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(folder), config)
+    model.save_pretrained(tmp_path / "adapter")
+    model.merge_and_unload().save_pretrained(tmp_path / "merged")
+    AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path / "merged")
+    requests, args = ask(32, temperature=0.0)[::4], {"dtype": "float32"}
+    with TransformersEngine(str(folder), revision=None, args=args) as plain:
+        without = by_id(plain.complete(requests))
+    with TransformersEngine(str(tmp_path / "merged"), revision=None, args=args) as merged:
+        expected = by_id(merged.complete(requests))
+    with VllmEngine(str(tmp_path / "adapter"), revision=None, args=args) as engine:
+        assert by_id(engine.complete(requests)) == expected != without
+        assert engine.identity["args"]["lora"].startswith("sha256:")
+        assert engine.identity["model"] == str(folder)
+    with pytest.raises(EngineError, match=r"is a LoRA adapter of .* others need it merged"):
+        TransformersEngine(str(tmp_path / "adapter"), revision=None, args={})
+
+
+@needs_vllm
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"data_parallel_size": 2}, "vllm serve .* --data-parallel-size 2"),
+        ({"max_model_len": 10 * POSITIONS}, "cannot load .*max_model_len"),
+        ({"quantization": "awq"}, "cannot load .*: Cannot find the config file for awq$"),
+        ({"tensor_parallel_size": "two"}, "cannot load .*tensor_parallel_size: .*integer"),
+        ({"model": "other"}, "'model' follows from the model"),
+    ],
+)
+def test_vllm_says_which_argument_it_cannot_use(folder, vllm_engine, args, message):
+    from distill.engines.vllm import VllmEngine
+
+    vllm_engine.close()
+
+    def asked():
+        with VllmEngine(str(folder), revision=None, args=args) as engine:
+            list(engine.complete(ask(1)))
+
+    with pytest.raises(EngineError, match=message):
+        asked()
 
 
 # --- scripted, and the choice -----------------------------------------------------------------------------------------
@@ -382,3 +484,27 @@ def test_a_template_that_drops_or_refuses_turns_is_an_error_before_anything_is_s
         local._render.cache_clear()
         with pytest.raises(EngineError, match=message):
             local.prompt(TURNS, open_think=True)
+
+
+@needs_vllm
+def test_what_a_model_has_stopped_with_is_mended_and_unsolved_problems_get_a_hint(vllm_engine, tmp_path):
+    import polars as pl
+
+    rows = [(f"p{n}", f"Start with {n}.", str(n)) for n in range(24)]
+    problems = pl.DataFrame(rows, schema=["problem_id", "problem", "reference_answer"], orient="row")
+    again, hint = {"instruction": "Again."}, {"instruction": "It is {answer}."}
+    plain = {"max_tokens": 24, "temperature": 1.0, "top_p": 1.0, "open_think": False, "instruction": ""}
+    settings = Trajectories(teacher="tiny", samples_per_problem=4, refine=again, hint_unsolved=hint, **plain)
+
+    def accepts(rows):
+        return [Opinion(False, "No." * (number < ROOM)) for number in rows["sample"]]
+
+    table = sample(vllm_engine, problems, settings, tmp_path, name="t", progress=Silent(), accepts=accepts)
+    assert table.filter(pl.col("sample") >= HINTED)["problem_id"].to_list() == problems["problem_id"].to_list()
+    asked = table.filter(pl.col("sample") < ROOM)
+    stopped = asked.filter(pl.col("finish_reason") == "stop", pl.col("text").map_elements(attempt, pl.String) != "")
+    mended = table.filter(pl.col("sample").is_between(ROOM, HINTED, closed="left"))
+    assert mended.select("problem_id", pl.col("sample") - ROOM).rows() == stopped.select("problem_id", "sample").rows()
+    assert mended.height
+    read = {name: rows["prompt_tokens"].mean() for name, rows in (("plain", asked), ("mended", mended))}
+    assert read["mended"] > read["plain"] + len("No.Again.") / 2

@@ -35,7 +35,7 @@ def test_vllm_answers_every_request(model):
 
 
 def test_a_student_is_trained(model, tmp_path):
-    from distill.student.train import train
+    from distill.student.sft import train
 
     chats = [
         {

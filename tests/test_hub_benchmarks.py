@@ -82,6 +82,10 @@ def hub():
         yield hub
 
 
+FOLD = "\n    "
+"""Where the command line goes on with one message on the next line."""
+
+
 @dataclass
 class Outcome:
     """What came of one `distill run`."""
@@ -130,7 +134,7 @@ def runs(hub, tmp_path_factory):
         )
         assert CANARY not in child.stdout + child.stderr
         said = [json.loads(line) for line in child.stdout.splitlines()]
-        return [Outcome(*words, folder / "runs" / str(number)) for number, words in enumerate(said)]
+        return [Outcome(code, text.replace(FOLD, " "), folder / "runs" / str(n)) for n, (code, text) in enumerate(said)]
 
     return runs
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.journal import Journal
+from distill.journal import Journal, read_rows
 from distill.shards import JournalError
 
 SCHEMA = pl.Schema({"n": pl.Int32, "text": pl.String})
@@ -48,6 +48,28 @@ def test_columns_that_no_schema_names_are_kept_and_those_that_rows_lack_are_null
         table = journal.scan().collect()
     assert table.to_dict(as_series=False) == {"n": [0, 1, 2], "text": [None, None, "x"], "status": [None, None, 503]}
     assert table.schema["n"] == pl.Int32
+
+
+def test_many_small_shards_become_one_and_the_old_ones_go_a_call_later(tmp_path):
+    path, rows = tmp_path / "j.jsonl", [{"n": n, "text": "x" * n} for n in range(40)]
+    for row in rows:
+        write(path, row, seal_bytes=1, flush_rows=1)
+    assert len([*tmp_path.glob("j-*.parquet")]) < 40
+    before = {*tmp_path.glob("j-*.parquet")}
+    assert rows_of(path) == (rows, 0)
+    write(path, {"n": 40}, seal_bytes=1, flush_rows=1)
+    assert rows_of(path) == ([*rows, {"n": 40}], 0)
+    assert len({*tmp_path.glob("j-*.parquet")}) < max(len(before), 17)
+
+
+def test_a_reader_meanwhile_finds_what_it_was_told_of(tmp_path):
+    path, rows = tmp_path / "j.jsonl", [{"n": n, "text": "x"} for n in range(16)]
+    for row in rows:
+        write(path, row, seal_bytes=1, flush_rows=1)
+    reading = read_rows(path, SCHEMA)
+    write(path, {"n": 16, "text": "x"})  # merges
+    assert reading.collect().to_dicts() == rows
+    assert read_rows(path, SCHEMA).collect().height == 17
 
 
 def test_every_torn_tail_is_cut_and_written_over(tmp_path):

@@ -9,10 +9,19 @@ import pytest
 
 HOMES = {
     "vllm": {"distill/engines/vllm.py"},
-    "trl": {"distill/student/train.py"},
+    "trl": {
+        "distill/student/sft.py",
+        "distill/student/dpo.py",
+        "distill/student/grpo.py",
+        "distill/student/on_policy.py",
+        "distill/student/rollouts.py",
+    },
     "datasets": {"distill/hub/__init__.py"},
     "huggingface_hub": {"distill/hub/__init__.py", "distill/hub/repo.py"},
-    "openai": {"filters/_endpoint.py", "distill/engines/server.py"},
+    "starlette": {"distill/view/server.py"},
+    "uvicorn": {"distill/view/server.py"},
+    "altair": {"distill/look/plots.py"},
+    "openai": {"filters/_endpoint.py", "distill/engines/server.py", "distill/engines/_stream.py"},
     "math_verify": {"filters/_math.py"},
     "langdetect": {"filters/_language.py"},
     "datasketch": {"filters/_minhash.py"},
@@ -55,7 +64,18 @@ def test_every_library_of_the_card_is_used_in_its_home(library):
     "statement", ["import filters", "import distill.cli", "import distill.recipe.file, distill.run"]
 )
 def test_light_imports_load_nothing_heavy(statement):
-    heavy = {"torch", "vllm", "transformers", "trl", "datasets", "sympy", "langdetect", "datasketch", "huggingface_hub"}
+    heavy = {
+        "torch",
+        "vllm",
+        "transformers",
+        "trl",
+        "datasets",
+        "sympy",
+        "langdetect",
+        "datasketch",
+        "huggingface_hub",
+        "starlette",
+    }
     code = f"{statement}; import sys; print(*sorted({heavy!r} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
     assert loaded == ""

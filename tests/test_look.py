@@ -7,7 +7,7 @@ import sys
 
 import polars as pl
 import pytest
-from test_report_page import PAYLOADS, Page
+from test_page import PAYLOADS, Page
 
 from distill import Run
 from distill.look import Judged
@@ -282,6 +282,7 @@ def test_everything_has_html_and_text(run):
         assert not page.open
         assert "<" not in repr(thing)[:1], "its own text, not Python's <object at …>"
     assert max(map(len, repr(run.funnel).splitlines())) <= 80
+    assert "&emsp;verify_math" in run.funnel._repr_html_(), "a member stands in, as in the text"
 
 
 def test_the_package_stays_light():

@@ -4,6 +4,8 @@ Faults are tables of cases. A fault gets what would do the work and give the tru
 client sees, or None to cut the connection.
 """
 
+from types import SimpleNamespace
+
 import pytest
 from hub_server import Fault, Repo
 from pushing import REPO, TOKEN, paths, push_run, sent
@@ -106,6 +108,16 @@ def test_what_passes_is_waited_out_and_our_commit_is_made_once(hub, made, name):
     assert {request.method for request in hub.seen[seen:]} <= {"GET", "HEAD"}, "a second push only reads"
 
 
+@pytest.mark.parametrize(("asked", "waited"), [("70", 70.0), ("999999", 600.0), ("soon", 0.001)])
+def test_a_hub_that_wants_to_be_left_alone_is(hub, made, monkeypatch, asked, waited):
+    slept = []
+    monkeypatch.setattr(act, "time", SimpleNamespace(sleep=slept.append))
+    hub.faults.append(Fault("POST", COMMIT, lambda reply: (429, {"Retry-After": asked}, b"{}")))
+    assert push_run(made)[0] == 0
+    assert slept == [waited]
+    assert len(hub.repos[REPO].commits) == 2
+
+
 def nothing(hub):
     """The Hub as it comes: our token may write, and there is no repository."""
 
@@ -143,6 +155,7 @@ NOTHING_SENT, STORED_ONLY, COMMITTED = "nothing", "stored", "committed"
 REFUSED = {
     # name: the Hub before, what goes wrong, what is said, what may have arrived
     "it is public": (of_the_world, None, "me/sums is public, but the command has no --public", NOTHING_SENT),
+    "it is private": (private, None, "me/sums is private, but the command has --public", NOTHING_SENT),
     "public once created": (nothing, ("POST", CREATE, after(publish), 1), "me/sums is public", NOTHING_SENT),
     "public while we upload": (nothing, ("PUT", UPLOAD, before(publish), 1), "me/sums is public", STORED_ONLY),
     "public once committed": (nothing, ("POST", COMMIT, after(publish), 1), "has its rows; make it private", COMMITTED),
@@ -170,7 +183,7 @@ def test_what_does_not_pass_is_told_and_nothing_half_made_is_left(hub, made, nam
     arrange(hub)
     if fault:
         hub.faults.append(Fault(*fault[:2], fault[2](hub), fault[3]))
-    code, said = push_run(made)
+    code, said = push_run(made, *(["--public"] if name == "it is private" else []))
     assert (code, says in said) == (1, True), said
     assert "Traceback" not in said
     if arrived == NOTHING_SENT:
@@ -210,10 +223,11 @@ def test_more_files_than_a_commit_holds_end_with_lock_and_card(hub, made, monkey
     code, said = push_run(made)
     assert code == 0, said
     whole = [set(paths(operations)) for operations in sent(hub)]
-    assert [len(paths) for paths in whole] == [3, 3, 3, 2]
+    assert [len(paths) for paths in whole] == [3, 3, 3, 2, 2]
     assert whole[0] == first - {".gitattributes"}
-    assert whole[-1] == {"README.md", LOCK}
-    assert len(hub.received("PUT", ".")) == 3, "every large file once"
+    assert whole[-1] >= {"README.md", LOCK}
+    assert not {"README.md", LOCK} & set.union(*whole[:-1])
+    assert len(hub.received("PUT", ".")) == 4, "every large file once"
     heads = [operations[0]["value"]["parentCommit"] for operations in sent(hub)]
     commits = list(repo.commits)
-    assert heads == [commits[0], commits[1], commits[1], commits[2]]
+    assert heads == [commits[0], commits[1], commits[1], commits[2], commits[3]]

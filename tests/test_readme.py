@@ -9,7 +9,7 @@ from distill.cli import app
 from distill.recipe.file import load_recipe
 
 README = Path("README.md").read_text()
-MAPPED = ("distill", "filters", "recipes", "data_cards")
+MAPPED = ("distill", "filters", "recipes", "data_cards", "notebooks")
 
 
 def mapped_paths() -> list[str]:

@@ -1,6 +1,8 @@
 """Every shipped recipe loads; every wrong one is told where, what was found and what was expected, all at once."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import polars as pl
@@ -54,6 +56,35 @@ def test_every_recipe_loads_and_round_trips(path, tmp_path):
     recipe = load_recipe(path, overrides)
     assert Recipe.model_validate(recipe.model_dump()) == recipe
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+PLANS = [
+    (path, shlex.split(command.replace("\\\n#", " "))[2:])
+    for path in RECIPES
+    for command in re.findall(r"^#   (distill run (?:.*\\\n#)*.*)$", path.read_text(), re.MULTILINE)
+    if "trajectories.jsonl" not in path.read_text()
+]
+"""The commands that recipes name in their comments."""
+
+
+@pytest.mark.parametrize(("path", "arguments"), PLANS, ids=lambda given: getattr(given, "stem", None))
+def test_the_commands_in_comments_are_right(path, arguments):
+    assert arguments[0] == str(path)
+    assert set(arguments[1::2]) == {"--set"}
+    load_recipe(path, arguments[2::2])
+
+
+def test_there_is_a_plan_for_one_machine_and_for_several():
+    students = sorted(Path("recipes/students").glob("*.yaml"))
+    assert len(students) == 9
+    for path in students:
+        recipe = load_recipe(path)
+        plans = [load_recipe(path, arguments[2::2]) for plan, arguments in PLANS if plan == path]
+        launches = [each.student.launch for each in (recipe, *plans)]
+        assert any(launch is None or launch.machines == 1 for launch in launches)
+        assert any(launch and launch.devices * launch.machines >= 16 for launch in launches)
+        for published in recipe.report.published:
+            assert set(published.scores) == {"aime24", "math500", "gpqa_diamond"}
 
 
 @pytest.mark.parametrize(
@@ -202,7 +233,7 @@ def test_recipes_that_teach_each_other_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for one, other in (("a", "b"), ("b", "a")):
         Path(f"{one}.yaml").write_text(GOOD.replace("{program: arithmetic}", f"{{recipe: {other}.yaml}}"))
-    with pytest.raises(RecipeError, match="its own teacher"):
+    with pytest.raises(RecipeError, match="by, its own student"):
         load_recipe("a.yaml")
 
 

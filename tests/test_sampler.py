@@ -14,6 +14,7 @@ from distill.engines import Completion, EngineError
 from distill.engines.scripted import ScriptedEngine
 from distill.journal import Journal
 from distill.ledger import Counts, Ledger
+from distill.opinion import Opinion
 from distill.progress import Silent
 from distill.recipe.trajectories import Generation, Until
 from distill.sampler import sample
@@ -131,7 +132,7 @@ def test_requested_is_ok_and_failed_and_pending_whenever_it_stops(tmp_path_facto
 
 def test_an_engine_that_dies_leaves_the_count(tmp_path):
     class Dying(ScriptedEngine):
-        def complete(self, requests):
+        def complete(self, requests, doomed=None):
             yield from islice(super().complete(requests), 2)
             raise EngineError("the GPU is gone")
 
@@ -186,7 +187,7 @@ def test_an_argument_of_the_engine_that_changes_samples_is_compared_and_no_other
 
 def test_an_engine_that_leaves_requests_unanswered_is_an_error(tmp_path):
     class Lazy(ScriptedEngine):
-        def complete(self, requests):
+        def complete(self, requests, doomed=None):
             yield from list(super().complete(requests))[:-1]
 
     with (
@@ -221,10 +222,14 @@ def accepts(completions: pl.DataFrame) -> list[bool]:
     return completions["text"].str.ends_with("right").to_list()
 
 
+def opinions(completions: pl.DataFrame) -> list[Opinion]:
+    return [Opinion(accepted) for accepted in accepts(completions)]
+
+
 def accepted_until(folder, until, *, answer=answers, in_flight=3):
     with ScriptedEngine(answer, name="script", in_flight=in_flight) as opened:
         return sample(
-            opened, PROBLEMS, SETTINGS, folder, name="t", progress=Silent(), until=Until(**until), accepts=accepts
+            opened, PROBLEMS, SETTINGS, folder, name="t", progress=Silent(), until=Until(**until), accepts=opinions
         )
 
 

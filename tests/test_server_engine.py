@@ -1,18 +1,23 @@
 """The server engine over real HTTP: every fault has one outcome, and none loses or repeats a request."""
 
+import json
 import socket
 import subprocess
 import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import islice
 
+import httpx
 import polars as pl
 import pytest
 
 from distill.chat import split_completion
 from distill.engines import Completion, EngineError, Request, open_engine
-from distill.engines.server import ServerEngine, read_reply
+from distill.engines._reply import read_reply
+from distill.engines.server import ServerEngine
 from distill.progress import Silent
 from distill.recipe.trajectories import Generation
 from distill.sampler import sample
@@ -169,10 +174,22 @@ def test_what_fails_for_ever_is_not_asked_for_ever(server, code, cure):
     server.faults.extend([None] * 3 + [status(code, f"{KEY} is no good")] * 1000)
     opened = engine(server.url, concurrency=4)
     done = []
-    with pytest.raises(EngineError, match=cure) as raised:
-        done.extend(completion for completion in opened.complete(ask(1000)))
-    opened.close()
-    assert len(server.posts()) <= 3 + 20 + 4
+
+    def source():
+        requests = ask(1000)
+        yield from islice(requests, 3)
+        while len(done) < 3:  # a good answer that came in after a failure would begin the count again
+            yield None
+        yield from requests
+
+    def collect():
+        for completion in opened.complete(source()):
+            done.append(completion)
+
+    with opened, pytest.raises(EngineError, match=cure) as raised:
+        collect()
+    assert [completion.finish_reason for completion in done[:3]] == ["stop"] * 3
+    assert 3 + 20 <= len(server.posts()) <= 3 + 20 + 3
     assert KEY not in str(raised.value)
     assert "*** is no good" in str(raised.value)
 
@@ -418,3 +435,103 @@ def test_the_sampler_asks_failed_rows_again_and_nothing_else(server, tmp_path):
     server.always = status(401)
     assert draw().equals(second), "a run that is complete needs no server"
     assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("prefix", "message", "text"),
+    [
+        ("<think>\nOne", {"content": " two</think>2"}, "<think>\nOne two</think>2"),
+        ("<think>\nOne", {"reasoning": " two", "content": "2"}, "<think>\nOne two\n</think>\n\n2"),
+        ("<think>\nOne</think>", {"content": " 2"}, "<think>\nOne</think> 2"),
+    ],
+)
+def test_a_reply_to_a_prefix_is_the_text_from_its_beginning(prefix, message, text):
+    request = Request("p", ({"role": "user", "content": "?"},), 9, prefix=prefix)
+    assert read_reply(request, chat(message)).text == text
+
+
+def test_a_server_that_does_not_continue_a_text_is_refused(server):
+    with engine(server.url) as opened, pytest.raises(EngineError, match="does not continue a text that was cut"):
+        opened.check_continues()
+    assert server.posts()[-1].body["continue_final_message"] is True
+
+
+# ----------------------------------------------------------------------------------------------------------- streaming
+
+
+def events(*chunks):
+    lines = [json.dumps(chunk) for chunk in chunks]
+    return raw("".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"]).encode(), "text/event-stream")
+
+
+def piece(finish_reason=None, **delta):
+    return {"choices": [{"delta": delta, "finish_reason": finish_reason}]}
+
+
+WRITTEN = events(
+    piece(reasoning="Why"), piece(reasoning_content=" not"), piece(content="2"), piece("stop", content=".")
+)
+LONG = events(*[piece(content=f" {n}") for n in range(100)], piece("stop"))
+
+
+@pytest.mark.parametrize(
+    ("faults", "text", "finish", "tokens", "posts"),
+    [
+        ([WRITTEN], "<think>\nWhy not\n</think>\n\n2.", "stop", 4, 1),
+        ([events(piece("stop", content="2"), {"choices": [], "usage": {"completion_tokens": 7}})], "2", "stop", 7, 1),
+        ([status(400, "no continuous_usage_stats"), WRITTEN], "<think>\nWhy not\n</think>\n\n2.", "stop", 4, 2),
+        ([drop, status(503), WRITTEN], "<think>\nWhy not\n</think>\n\n2.", "stop", 4, 3),
+        ([events(piece(content="2"))], "2", "failed:no_finish_reason", 1, 1),
+        ([status(400)] * 2, "", "failed:http_400", 0, 2),
+        ([LONG], "".join(f" {n}" for n in range(64)), "aborted:loop", 64, 1),
+    ],
+)
+def test_a_reply_that_is_streamed_is_read_as_a_whole_one_and_ended_where_it_is_doomed(
+    server, faults, text, finish, tokens, posts
+):
+    server.faults.extend(faults)
+    with engine(server.url) as opened:
+        [completion] = opened.complete(ask(1), lambda shown: ["loop"] * len(shown))
+    assert completion == Completion("p#0", text, finish, 0, tokens)
+    assert len(server.posts()) == posts
+
+
+# ------------------------------------------------------------------------------------------------------ the real server
+
+
+def test_vllm_answers_each_seed_the_same_way_and_goes_on_where_a_text_was_cut(vllm):
+    requests = [replace(request, max_tokens=40, temperature=1.0) for request in ask(8)]
+    with engine(vllm.chat, model="tiny", concurrency=4, timeout_s=120) as opened:
+        opened.check_continues()
+        first, again = ({c.request_id: c for c in opened.complete(requests)} for _ in range(2))
+        assert first == again
+        assert {c.finish_reason for c in first.values()} <= {"stop", "length"}
+        assert all(0 < c.completion_tokens <= 40 and c.prompt_tokens > 0 for c in first.values())
+        assert len({c.text for c in first.values()}) > 1
+        cut = [r for r in requests if first[r.request_id].finish_reason == "length"]
+        prefixes = [replace(r, prefix=first[r.request_id].text.rstrip("\ufffd")) for r in cut]
+        for completion in opened.complete(prefixes):
+            whole = first[completion.request_id]
+            assert completion.text.startswith(whole.text.rstrip("\ufffd"))
+            assert completion.prompt_tokens > whole.prompt_tokens
+    assert opened.identity["engine_version"][0].isdigit()
+
+
+def test_vllm_stops_writing_what_is_doomed(vllm):
+    requests = [replace(request, max_tokens=150, temperature=1.0) for request in ask(6)]
+    with engine(vllm.chat, model="tiny", concurrency=3, timeout_s=120) as opened:
+        whole = {c.request_id: c for c in opened.complete(requests)}
+        doomed = lambda shown: ["loop" if p.request.seed % 2 else None for p in shown]  # noqa: E731
+        ended = {c.request_id: c for c in opened.complete(requests, doomed)}
+    for name, completion in whole.items():
+        if ended[name].finish_reason == "aborted:loop":
+            assert int(name[2:]) % 2
+            assert 64 <= ended[name].completion_tokens < completion.completion_tokens
+            assert ended[name].prompt_tokens == completion.prompt_tokens
+            assert completion.text.startswith(ended[name].text.rstrip("\ufffd"))
+        else:
+            assert ended[name] == completion
+    assert {"aborted:loop"} < {c.finish_reason for c in ended.values()}
+    metrics = httpx.get(vllm.chat.replace("/v1", "/metrics")).text
+    assert "vllm:num_requests_running{" in metrics
+    assert all(line.endswith(" 0.0") for line in metrics.splitlines() if line.startswith("vllm:num_requests_running{"))

@@ -1,6 +1,11 @@
 """What a student is trained on is what the row says, end token included; a stopped training goes on exactly."""
 
 import copy
+import json
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -10,10 +15,12 @@ from hypothesis import strategies as st
 
 from distill import arithmetic, scratch
 from distill.progress import Silent
-from distill.recipe.student import Arm, Student
+from distill.recipe.student import Arm, Launch, Lora, Student
 from distill.student.base import read_base
-from distill.student.order import batch_order
+from distill.student.launch import command
+from distill.student.order import batch_order, passes
 from distill.student.rows import UNTRAINED, prepare_rows
+from distill.student.training import TrainingError
 
 CHATS = [
     {
@@ -112,6 +119,57 @@ def test_batches_are_of_like_length_and_in_no_order_of_length():
     assert starts not in (sorted(starts), sorted(starts, reverse=True))
 
 
+@given(
+    lengths=st.lists(st.integers(1, 100), min_size=1, max_size=40),
+    steps=st.integers(1, 6),
+    room=st.integers(100, 400),
+    most=st.none() | st.integers(1, 8),
+    devices=st.sampled_from([1, 2, 4]),
+    packed=st.booleans(),
+)
+def test_forward_passes_hold_each_row_whole_and_fit(lengths, steps, room, most, devices, packed):
+    settings = SETTINGS.model_copy(
+        update={
+            "batch_rows": 8,
+            "device_batch_rows": most,
+            "max_length_tokens": 100,
+            "device_batch_tokens": room,
+            "launch": Launch(devices=devices),
+        }
+    )
+    made = list(passes(lengths, settings, steps=steps, packed=packed))
+    order = batch_order(lengths, batch_rows=8, steps=steps, seed=0, grouped=not packed)
+    assert [Counter(row for one in step for row in one) for step in made] == [
+        Counter(order[start : start + 8]) for start in range(0, len(order), 8)
+    ]
+    assert len({len(step) for step in made}) == 1
+    assert len(made[0]) % devices == 0
+    for one in (one for step in made for one in step):
+        sizes = [lengths[row] for row in one]
+        assert 1 <= len(one) <= (most or 8)
+        assert (sum(sizes) if packed else max(sizes) * len(sizes)) <= room
+
+
+def test_packed_rows_do_not_see_each_other(base, start):
+    import torch
+
+    from distill.student.sft import Collator
+    from distill.student.training import load_model
+
+    rows = prepare(start)
+    model = load_model(start, Arm(base=str(base)), SETTINGS).eval()
+    found = []
+    for packed in (True, False):
+        batch = Collator(rows, start.tokenizer.pad_token_id, packed=packed)([{"rows": [3, 1, 7]}])
+        labels = batch.pop("labels")
+        with torch.no_grad():
+            logits = model(**batch, use_cache=False).logits[:, :-1]
+        losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="none")
+        found.append(losses[losses > 0].sort().values)
+    assert len(found[0]) == sum(len(rows.ids[row]) - rows.prompts[row] for row in (3, 1, 7))
+    torch.testing.assert_close(*found)
+
+
 class StopAt(Silent):
     """Interrupts as Ctrl-C would, after so many steps."""
 
@@ -129,11 +187,11 @@ class StopAt(Silent):
         return nullcontext(advance)
 
 
-def run(base, out, progress, settings=SETTINGS):
-    from distill.student.train import train
+def run(base, out, progress, settings=SETTINGS, chats=CHATS):
+    from distill.student.sft import train
 
     arm = Arm(base=str(base))
-    return train(CHATS, name="t", key="k", base=str(base), arm=arm, settings=settings, out=out, progress=progress)
+    return train(chats, name="t", key="k", base=str(base), arm=arm, settings=settings, out=out, progress=progress)
 
 
 def weights(folder: Path):
@@ -158,6 +216,147 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(base, tmp_path)
         assert torch.equal(tensor, two[name]), name
     assert any(not torch.equal(tensor, start[name]) for name, tensor in one.items())
     assert not (tmp_path / "two" / "checkpoints").exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from transformers import Trainer
+import test_student
+
+saved = []
+
+def die(self, folder):
+    saved.append(folder)
+    if len(saved) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Trainer._save_rng_state = die
+test_student.run(sys.argv[1], Path(sys.argv[2]), test_student.StopAt(), test_student.LONGER)
+"""
+"""Trains, and is killed in the middle of writing the second checkpoint: its optimizer is there, its state is not."""
+
+LONGER = SETTINGS.model_copy(update={"steps": 24, "save_steps": 9})
+
+
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_kill_9_while_a_checkpoint_is_written_leaves_the_same_loss_curve(base, tmp_path):
+    import torch
+
+    undisturbed = run(base, tmp_path / "one", StopAt(), LONGER)
+    command = [sys.executable, "-c", KILLED, str(base), str(tmp_path / "two")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    killed = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    left = tmp_path / "two" / "checkpoints" / "checkpoint-18"
+    assert (left / "optimizer.pt").is_file()
+    assert not (left / "trainer_state.json").exists()
+    resumed = StopAt()
+    facts = run(base, tmp_path / "two", resumed, LONGER)
+    assert facts["loss"] == undisturbed["loss"]
+    assert resumed.steps[0] == 10  # from the ninth step
+
+    def curve(name):
+        rows = [json.loads(line) for line in (tmp_path / name / "training.jsonl").read_text().splitlines()]
+        return [(row["step"], row["loss"], row["learning_rate"], row["grad_norm"]) for row in rows]
+
+    assert [step for step, *_ in curve("one")] == [9, 10, 18, 20, 24]
+    assert curve("two") == curve("one")
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+
+
+def test_packed_and_padded_passes_are_the_same_training(base, tmp_path):
+    # All rows in one step, so that only the making of passes differs.
+    whole = {"steps": 3, "batch_rows": len(CHATS), "optimizer": "adamw", "precision": "fp32"}
+    losses = []
+    for packed, room in ((True, 512), (False, 2048)):
+        settings = SETTINGS.model_copy(update={**whole, "packing": packed, "device_batch_tokens": room})
+        facts = run(base, tmp_path / str(packed), StopAt(), settings)
+        assert (facts["packed"], facts["rows"]) == (packed, len(CHATS))
+        losses.append(facts["loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=5e-4)
+
+
+def test_lora_trains_adapters_and_saves_them_merged(base, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    lora = {"lora": Lora(rank=4), "optimizer": "adamw", "learning_rate": 1e-2, "steps": 2}
+    run(base, tmp_path / "m", StopAt(), SETTINGS.model_copy(update=lora))
+    assert (tmp_path / "m" / "adapter" / "adapter_model.safetensors").is_file()
+    before, after = weights(base), weights(tmp_path / "m")
+    assert before.keys() == after.keys()
+    changed = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert any("q_proj" in name for name in changed)
+    assert not any("norm" in name or "embed" in name or "bias" in name for name in changed)
+    AutoModelForCausalLM.from_pretrained(tmp_path / "m")
+
+
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_two_processes_train_as_one_does(base, tmp_path):
+    same = {"optimizer": "adamw", "precision": "fp32", "steps": 4, "batch_rows": 8}
+    alone = run(base, tmp_path / "one", StopAt(), SETTINGS.model_copy(update=same))
+    told = StopAt()
+    launch = {"launch": Launch(devices=2, shard="fsdp2")}
+    facts = run(base, tmp_path / "two", told, SETTINGS.model_copy(update=same | launch))
+    assert sum(told.steps) == facts["steps"] == 4
+    assert facts["loss"] == pytest.approx(alone["loss"], abs=1e-4)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert max((tensor - two[name]).abs().max() for name, tensor in one.items()) < 1e-5
+    assert not {"launch", "checkpoints"} & {path.name for path in (tmp_path / "two").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("launch", "told"),
+    [
+        ({"devices": 8}, "--use_fsdp --num_machines 1 --machine_rank 0 --num_processes 8 --mixed_precision bf16"),
+        ({"devices": 4, "offload": True}, "--fsdp_offload_params true"),
+        ({"devices": 8, "context_parallel": 4}, "--parallelism_config_cp_size 4 --parallelism_config_dp_shard_size 2"),
+        ({"devices": 8, "shard": "zero3"}, "--use_deepspeed --num_machines 1"),
+        ({"devices": 8, "machines": 2}, "--num_machines 2 --machine_rank 1 --num_processes 16 --main_process_ip"),
+    ],
+)
+def test_accelerate_is_told_what_the_recipe_says(tmp_path, launch, told):
+    from accelerate.commands.launch import launch_command_parser
+
+    settings = SETTINGS.model_copy(update={"launch": Launch(**launch)})
+    said = command(settings, tmp_path, machine=launch.get("machines", 1) - 1)
+    assert told in " ".join(said)
+    parsed = launch_command_parser().parse_args(said[3:])
+    assert (parsed.module, parsed.training_script) == (True, "distill.student.worker")
+
+
+def test_trl_alone_trains_on_the_same_tokens_by_the_plain_file(base, tmp_path, monkeypatch):
+    from trl.scripts import sft
+
+    limit = sorted(prepare(read_base(str(base), Arm(base=str(base)))).lengths)[30]  # longer ones are dropped
+    whole = {"steps": 1, "optimizer": "adamw", "precision": "fp32", "max_length_tokens": limit}
+    chats = CHATS[:24]
+    kept = prepare(read_base(str(base), Arm(base=str(base))), chats, max_length_tokens=limit)
+    whole["batch_rows"] = len(kept)  # all in one step, so that their order does not matter
+    ours = run(base, tmp_path, StopAt(), SETTINGS.model_copy(update=whole), chats)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--config", "sft.yaml", "--logging_steps", "1"]
+    sft.main(*sft.make_parser().parse_args_and_config(arguments))
+    state = json.loads((tmp_path / "trl" / "checkpoint-1" / "trainer_state.json").read_text())
+    first = state["log_history"][0]
+    behind_end = base.name.startswith("qwen2")  # the line break that its template writes there, which TRL trains on
+    assert first["num_tokens"] == sum(kept.lengths) + behind_end * len(kept)
+    assert first["loss"] == pytest.approx(ours["loss"], abs=0.02 if behind_end else 2e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attention": "flash_attention_2"}, "flash_attention_2 is not installed here; install flash-attn"),
+        ({"kernels": "liger"}, "liger needs liger-kernel and a GPU"),
+        ({"lora": Lora(quantize="nf4"), "optimizer": "adamw"}, "nf4 needs bitsandbytes and a GPU, not found here"),
+    ],
+)
+def test_what_this_machine_has_not_is_said(base, tmp_path, changes, message):
+    with pytest.raises(TrainingError, match=message):
+        run(base, tmp_path / "m", StopAt(), SETTINGS.model_copy(update=changes))
 
 
 def test_the_student_stops_at_its_end_token(base, tmp_path):

@@ -15,6 +15,7 @@ import polars as pl
 
 import filters
 from distill import schema
+from distill.audit import recorded_audit
 from distill.dataset import card, layout, parquet
 from distill.dataset.stats import FunnelStep, Stats, statistics
 from distill.progress import Progress
@@ -44,8 +45,12 @@ def facts(run: Run) -> dict[str, Any]:
     return {
         "command": f"distill run {run.name}.yaml",
         "problems": {"source": recorded["problems"].get("source")},
-        "trajectories": {name: recorded["trajectories"].get(name) for name in ("teacher", "source", "counts")},
+        "trajectories": {
+            name: recorded["trajectories"].get(name) for name in ("teacher", "source", "counts", "truncated")
+        },
+        "ended_early": recorded["verdicts"].get("ended_early"),
         "agreement": agreement if agreement.get("labelled") else None,
+        "audit": recorded_audit(run),
         "filters": {judge["filter"]: judge["digest"] for judge in recorded["verdicts"].get("filters", [])},
         "versions": {name: version for name, version in versions.items() if version != "absent"},
     }
@@ -61,8 +66,9 @@ def write_dataset(judged: pl.DataFrame, *, recipe: Recipe, name: str, folder: Pa
         recipe: What was sampled and how; its `dataset` section names the licence and the title.
         name: The recipe's name: the title if there is none, and the key in `dataset_info.json`.
         folder: Where to write.
-        facts: Provenance for the card: JSON values, nested as you like. `command` makes the dataset again and
-            `repository` is its Hub id, if it has one; all other keys are listed as they are.
+        facts: Provenance for the card: JSON values, nested as you like. `command` makes the dataset again,
+            `repository` is its Hub id, if it has one, and `agreement` and `audit` tell how far the verifier can be
+            trusted; all other keys are listed as they are.
 
     Raises:
         DatasetError: No row was kept, or the recipe has no dataset section.
@@ -72,19 +78,16 @@ def write_dataset(judged: pl.DataFrame, *, recipe: Recipe, name: str, folder: Pa
     schema.check(judged, schema.TRAJECTORY, what="the judged trajectories", key=("problem_id", "sample"))
     judged = judged.with_columns(pl.col("teacher", "source").str.replace(layout.LOCAL_FOLDER, ""))
     kept = filters.kept(judged)
-    stats = statistics(judged, kept)
+    stats = statistics(judged, kept, recipe.verifier.name() if recipe.verifier else None)
     if kept.is_empty():
         raise DatasetError(_nothing_kept(stats["funnel"]))
-    verifier = recipe.verifier.name() if recipe.verifier else None
     with _replacing(folder) as draft:
-        parquet.write(layout.default(kept, recipe.instructions), draft / "default")
-        parquet.write(layout.prompt_completion(kept, recipe.instructions), draft / "prompt_completion")
-        parquet.write(layout.rollouts(judged, verifier), draft / "rollouts")
+        for config, table in layout.tables(judged, kept, recipe):
+            parquet.write(table, draft / config)
+            stats["columns"][config] = table.columns
         _write(draft / "stats.json", json.dumps(stats, indent=2, ensure_ascii=False))
         _write(draft / "dataset_info.json", json.dumps(layout.llama_factory(name, facts.get("repository")), indent=2))
-        _write(
-            draft / "README.md", card.render(recipe, name=name, stats=stats, facts=facts, origin=layout.origin(kept))
-        )
+        _write(draft / "README.md", card.render(recipe, name=name, stats=stats, facts=facts))
     return stats
 
 

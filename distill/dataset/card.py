@@ -5,16 +5,19 @@ did not record is left out.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from distill.dataset.layout import CONFIGS, LOCAL_FOLDER
+from distill.dataset.layout import LOCAL_FOLDER
 from distill.dataset.stats import Stats
+from distill.push.leaks import wash, washed
 from distill.recipe import Recipe
 
+SHOWN_APART = re.compile(r"(?:command|repository|agreement|audit|trajectories\.teacher\.(?!args))\b")
+"""Facts that have a place of their own on the card, by their dotted names."""
 LONGEST_CELL = 300
 """Characters of a text from data that a table shows."""
 
@@ -23,14 +26,40 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 _MARKUP = re.compile(r"[^\w ,;.'\"/%()=+?@:-]|(?<![^\W_])_|_(?![^\W_])|@(?=\S)|:(?=\S)|(?<=www)\.", re.ASCII | re.I)
 
 
-def render(recipe: Recipe, *, name: str, stats: Stats, facts: Mapping[str, Any], origin: Sequence[str] = ()) -> str:
+def render(recipe: Recipe, *, name: str, stats: Stats, facts: Mapping[str, Any]) -> str:
     """The whole README.md of a dataset folder.
 
-    `facts` as for `write_dataset`; `recipe` must have a dataset section; `origin` as in `layout`.
+    `facts` as for `write_dataset`; `recipe` must have a dataset section.
     """
+    assert recipe.dataset is not None
+    sampling = recipe.trajectories
+    return fill(
+        "dataset.md.j2",
+        metadata(recipe, name, stats),
+        title=recipe.dataset.title or name,
+        name=name,
+        dataset=recipe.dataset,
+        engine=_engine(facts),
+        agreement=facts.get("agreement"),
+        audits=facts.get("audit") or [],
+        stats=stats,
+        sampling=None if sampling.import_ else sampling,
+        chain=yaml.safe_dump(washed([judge.entry() for judge in recipe.verdicts]), sort_keys=False, allow_unicode=True),
+        verifier=next(
+            (step for step in stats["funnel"] if recipe.verifier and step["filter"] == recipe.verifier.name()), None
+        ),
+        histogram=histogram(stats),
+        where=facts.get("repository") or f"path/to/{name}",
+        on_hub=bool(facts.get("repository")),
+        command=facts.get("command"),
+        provenance=[(name, value) for name, value in flatten(facts) if not SHOWN_APART.match(name)],
+    )
+
+
+def fill(template: str, head: Mapping[str, Any], **values: Any) -> str:
+    """A card: its metadata, and the page that a template of `data_cards/` makes of the values."""
     import jinja2
 
-    assert recipe.dataset is not None
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_template_folder()),
         autoescape=False,  # Markdown, not HTML: the filters below escape, and a test feeds them hostile text
@@ -40,24 +69,20 @@ def render(recipe: Recipe, *, name: str, stats: Stats, facts: Mapping[str, Any],
         keep_trailing_newline=True,
     )
     environment.filters |= {"md": markdown, "code": code_block, "count": "{:,}".format, "percent": "{:.1%}".format}
-    sampling = recipe.trajectories
-    return environment.get_template("dataset.md.j2").render(
-        metadata=yaml.safe_dump(metadata(recipe, name, stats), sort_keys=False, allow_unicode=True, width=10**9),
-        title=recipe.dataset.title or name,
-        name=name,
-        license=recipe.dataset.license,
-        stats=stats,
-        sampling=None if sampling.import_ else sampling,
-        origin=origin,
-        effort_in_prompt=recipe.dataset.effort_in_prompt,
-        chain=yaml.safe_dump([judge.entry() for judge in recipe.verdicts], sort_keys=False, allow_unicode=True),
-        verifier=recipe.verifier.name() if recipe.verifier else None,
-        histogram=histogram(stats),
-        where=facts.get("repository") or f"path/to/{name}",
-        on_hub=bool(facts.get("repository")),
-        command=facts.get("command"),
-        provenance=flatten({key: value for key, value in facts.items() if key not in ("command", "repository")}),
-    )
+    metadata = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=10**9)
+    return environment.get_template(template).render(metadata=metadata, **values)
+
+
+def _engine(facts: Mapping[str, Any]) -> dict[str, str]:
+    """By what the rows were sampled."""
+    teacher = (facts.get("trajectories") or {}).get("teacher") or {}
+    shown = {
+        "teacher's revision": teacher.get("revision"),
+        "chat template": teacher.get("template_digest"),
+        "engine": " ".join(filter(None, (teacher.get("engine"), teacher.get("engine_version")))),
+        "seeds": teacher.get("seeding"),
+    }
+    return {name: _public(value) for name, value in shown.items() if value}
 
 
 def metadata(recipe: Recipe, name: str, stats: Stats) -> dict[str, Any]:
@@ -65,8 +90,8 @@ def metadata(recipe: Recipe, name: str, stats: Stats) -> dict[str, Any]:
     assert recipe.dataset is not None
     return {
         # A line break and three dashes inside a quoted YAML string would end the metadata for most readers.
-        "pretty_name": _CONTROL.sub(" ", recipe.dataset.title or name),
-        "license": _CONTROL.sub(" ", recipe.dataset.license),
+        "pretty_name": one_line(recipe.dataset.title or name),
+        "license": one_line(recipe.dataset.license),
         "task_categories": ["text-generation"],
         "tags": ["synthetic", "reasoning", "chain-of-thought", "distillation", "distill"],
         "size_categories": [size_category(stats["rows"])],
@@ -76,7 +101,7 @@ def metadata(recipe: Recipe, name: str, stats: Stats) -> dict[str, Any]:
                 **({"default": True} if config == "default" else {}),
                 "data_files": [{"split": "train", "path": f"{config}/train-*"}],
             }
-            for config in CONFIGS
+            for config in stats["columns"]
         ],
     }
 
@@ -90,11 +115,16 @@ def size_category(rows: int) -> str:
     return "n>1T" if above == len(bounds) else f"{bounds[above - 1]}<n<{bounds[above]}"
 
 
-def markdown(text: object) -> str:
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters."""
+    return _CONTROL.sub(" ", text)
+
+
+def markdown(text: object, longest: int = LONGEST_CELL) -> str:
     """Text that shows as itself on one line of Markdown: no markup, link, HTML or table cell can come out of it."""
-    line = _CONTROL.sub(" ", str(text)).strip()
-    if len(line) > LONGEST_CELL:
-        line = line[:LONGEST_CELL] + "…"
+    line = one_line(str(text)).strip()
+    if len(line) > longest:
+        line = line[:longest] + "…"
     return _MARKUP.sub(lambda match: match[0] if match[0].isalnum() else f"&#{ord(match[0])};", line)
 
 
@@ -131,7 +161,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
 
 
 def _public(value: object) -> str:
-    return re.sub(LOCAL_FOLDER, "", str(value))
+    return wash(re.sub(LOCAL_FOLDER, "", str(value)))
 
 
 def _template_folder() -> Path:

@@ -5,15 +5,17 @@ Trainers guess the kind of a dataset from the names of its columns, so no config
 content, the only carrier that TRL, axolotl and LLaMA-Factory all keep. Does not write files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
 
 import filters
 from distill.chat import THINK_CLOSE, THINK_OPEN
+from distill.recipe import Recipe
 
-CONFIGS = ("default", "prompt_completion", "rollouts")
+VERDICT_COLUMNS = ("verdict_outcome", "verdict_filter", "verdict_reason", "verdict_score", "verdict_evidence")
+"""What became of a sample, in plain text and a number."""
 
 LOCAL_FOLDER = r"^(?:~|\.{0,2})/(?:[^@]*/)?"
 """The folders of a local path, which are not for publishing, before a name and perhaps its @revision."""
@@ -25,7 +27,18 @@ Instructions = Mapping[str | None, str]
 
 def origin(rows: pl.DataFrame) -> list[str]:
     """The columns that say how rows came to be, as far as they say anything."""
-    return [name for name in ("effort",) if rows[name].null_count() < rows.height]
+    return [name for name in ("effort", "method", "parent") if rows[name].null_count() < rows.height]
+
+
+def tables(judged: pl.DataFrame, kept: pl.DataFrame, recipe: Recipe) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Each config and its rows, one after the other; a config without rows is left out."""
+    yield "default", default(kept, recipe.instructions)
+    yield "prompt_completion", prompt_completion(kept, recipe.instructions)
+    yield "rollouts", rollouts(judged, recipe.verifier.name() if recipe.verifier else None)
+    if recipe.dataset and recipe.dataset.rejected:
+        fallen = rejected(judged, recipe.instructions)
+        if not fallen.is_empty():
+            yield "rejected", fallen
 
 
 def default(kept: pl.DataFrame, instructions: Instructions) -> pl.DataFrame:
@@ -56,7 +69,7 @@ def rollouts(judged: pl.DataFrame, verifier: str | None) -> pl.DataFrame:
     """One row a problem, its samples in lists, kept or not; names as in open-r1/OpenR1-Math-220k where it has them.
 
     `correctness_<verifier>` is null for a sample that the verifier did not reach or could not decide. The `verdict_*`
-    lists tell what became of each sample: its outcome, and the filter, reason and evidence if it was not kept.
+    lists tell what became of each sample: its outcome, the filter if it was not kept, and reason, score and evidence.
     """
     in_lists = {
         "sample": pl.col("sample"),
@@ -85,8 +98,14 @@ def rollouts(judged: pl.DataFrame, verifier: str | None) -> pl.DataFrame:
     )
 
 
+def rejected(judged: pl.DataFrame, instructions: Instructions) -> pl.DataFrame:
+    """The trajectories that were not kept, as `default` has those that were, and the verdict that each fell by."""
+    decided = judged.with_columns(**_decision(judged)).filter(pl.col("verdict_filter").is_not_null())
+    return default(decided, instructions).hstack(decided.select(VERDICT_COLUMNS))
+
+
 def _decision(judged: pl.DataFrame) -> dict[str, pl.Expr]:
-    """The verdict of the first filter that did not keep the row, in plain text."""
+    """The verdict of the first filter that did not keep the row; of the last filter if all of them did."""
     columns = filters.verdict_columns(judged)
     outcomes = {column: pl.col(column).struct.field("outcome").cast(pl.String) for column in columns}
     stops = {column: outcome.is_in(["reject", "abstain"]) for column, outcome in outcomes.items()}
@@ -96,6 +115,7 @@ def _decision(judged: pl.DataFrame) -> dict[str, pl.Expr]:
         "verdict_outcome": verdict.struct.field("outcome").cast(pl.String),
         "verdict_filter": pl.coalesce(names),
         "verdict_reason": verdict.struct.field("reason"),
+        "verdict_score": verdict.struct.field("score"),
         "verdict_evidence": verdict.struct.field("evidence"),
     }
 

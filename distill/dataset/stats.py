@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 import filters
+from distill.dataset.findings import Contamination, Copies, Difficulty, by_difficulty, contamination, copies
 
 MOST_REASONS = 8
 """Reasons listed per filter, the most frequent first."""
@@ -78,13 +79,22 @@ class Stats(TypedDict):
     tokens: Tokens | None
     """Null where the lengths of kept rows are unknown."""
     funnel: list[FunnelStep]
+    difficulty: list[Difficulty] | None
+    """Null where no verifier says what was solved."""
+    contamination: Contamination | None
+    """Null where nobody looked for benchmarks."""
+    copies: list[Copies]
     sources: list[Group]
     teachers: list[Group]
+    methods: list[Group]
+    """Of samples that mend others (refine) or were given the answer (hint); null names the plain ones."""
     finish_reasons: dict[str, int]
+    columns: dict[str, list[str]]
+    """Of each config that was written."""
 
 
-def statistics(judged: pl.DataFrame, kept: pl.DataFrame) -> Stats:
-    """Count a judged table and the rows of it that were kept."""
+def statistics(judged: pl.DataFrame, kept: pl.DataFrame, verifier: str | None) -> Stats:
+    """Count judged rows and those that were kept; `verifier` names the filter that tells right from wrong."""
     known = judged["completion_tokens"].drop_nulls()
     finish = judged.group_by("finish_reason").len().sort("len", "finish_reason", descending=[True, False])
     lengths = kept["completion_tokens"].drop_nulls().to_numpy()
@@ -98,9 +108,14 @@ def statistics(judged: pl.DataFrame, kept: pl.DataFrame) -> Stats:
         "tokens_sampled": int(known.sum()) if known.len() else None,
         "tokens": token_lengths(lengths) if lengths.size else None,
         "funnel": funnel_steps(judged),
+        "difficulty": by_difficulty(judged, kept, verifier) if verifier else None,
+        "contamination": contamination(judged),
+        "copies": copies(judged),
         "sources": _groups(judged, kept, "source"),
         "teachers": _groups(judged, kept, "teacher"),
+        "methods": _groups(judged, kept, "method") if judged["method"].is_not_null().any() else [],
         "finish_reasons": {reason or "unknown": count for reason, count in finish.iter_rows()},
+        "columns": {},
     }
 
 

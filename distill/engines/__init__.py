@@ -5,7 +5,7 @@ makes the requests can look at what has finished before making the next one.
 """
 
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Any, Protocol, Self
@@ -31,6 +31,8 @@ class Request:
     """Of this one sample; an engine that cannot seed single requests ignores it and says so in `identity`."""
     room_tokens: int = 0
     """The most tokens that a request of the same run may ask for, where that is more than this one's max_tokens."""
+    prefix: str = ""
+    """How the completion begins, opening think tag included: it is continued by up to max_tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,34 @@ class Completion:
 
     request_id: str
     text: str
-    """With the opening think tag, also where it was part of the prompt."""
+    """With the opening think tag, also where it was part of the prompt, and with the request's prefix."""
     finish_reason: str
     """stop | length | aborted:<why> | failed:<why>"""
     prompt_tokens: int
+    """Tokens read, those of a prefix included."""
     completion_tokens: int
+    """Tokens generated, those of a prefix not included."""
+
+
+LOOK_TOKENS = 64
+"""Tokens after which an engine shows again what is being written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A completion that is being written."""
+
+    request: Request
+    tokens: int
+    """Generated so far; a multiple of `LOOK_TOKENS`, or somewhat more."""
+    symbols: str
+    """What was generated so far, a character a token; where an engine has no tokens, its words."""
+    text: Callable[[], str]
+    """Gives the text so far, as a `Completion` has it."""
+
+
+Doomed = Callable[[Sequence[Partial]], list[str | None]]
+"""Of completions that are being written: why each is to be ended, or None."""
 
 
 class Engine(Protocol):
@@ -54,12 +79,17 @@ class Engine(Protocol):
     args the engine's arguments that change samples. A run in which one of them changes is refused, but for the engine
     and its version."""
 
-    def complete(self, requests: Iterable[Request | None]) -> Iterator[Completion]:
+    def complete(self, requests: Iterable[Request | None], doomed: Doomed | None = None) -> Iterator[Completion]:
         """Yield one completion per request, in the order in which they finish. Requests are pulled lazily.
 
         None among the requests means: nothing now, ask again after the next completion. It comes only while a request
-        is in flight.
+        is in flight. With `doomed`, which is shown what is being written, those that it names are ended: what there is
+        of them comes back with the finish_reason aborted:<why>. EngineError where an engine cannot do that.
         """
+        ...
+
+    def check_continues(self) -> None:
+        """EngineError unless requests may have a prefix. Asked before such a run samples anything."""
         ...
 
     def close(self) -> None:
@@ -74,6 +104,15 @@ class Engine(Protocol):
 def pull(source: Iterator[Request | None], most: int) -> list[Request]:
     """The next requests, up to `most` or to the first None."""
     return [request for request in takewhile(lambda request: request is not None, islice(source, most)) if request]
+
+
+def refuse_to_end(doomed: Doomed | None, engine: str) -> None:
+    """EngineError where an engine that shows nothing before it is finished is to end what is doomed."""
+    if doomed:
+        raise EngineError(
+            f"trajectories.abort: the engine {engine} does not end samples while they are written; use vllm or "
+            "server, or leave abort out"
+        )
 
 
 def choose_engine(wanted: str) -> tuple[str, str]:

@@ -6,9 +6,10 @@ Shared by the engines that run models themselves. Does not load weights and does
 import difflib
 import functools
 import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ _MODEL_FILES = (
     *("tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*"),
 )
 _PROMPTS_REMEMBERED = 1024
+ADAPTER_CONFIG = "adapter_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,36 @@ class Prompt:
     token_ids: tuple[int, ...]
     opening: str
     """The think tag that the prompt ends with, or nothing; goes before the completion's text."""
+    text: str
+    prefix_ids: tuple[int, ...] = ()
+    """The last of token_ids: what a completion that is continued has said, after the opening."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter as PEFT saves it, in a local folder."""
+
+    folder: Path
+    base: str
+    """The model that it was trained on: a Hub id or a local folder."""
+    revision: str | None
+    rank: int
+
+
+def adapter_in(model: str) -> Adapter | None:
+    """The adapter in a local folder that holds one and no whole model."""
+    folder = Path(model)
+    if not (folder / ADAPTER_CONFIG).is_file() or (folder / "config.json").is_file():
+        return None
+    try:
+        config = json.loads((folder / ADAPTER_CONFIG).read_text())
+        ranks = [config["r"], *(config.get("rank_pattern") or {}).values()]
+        return Adapter(folder, config["base_model_name_or_path"], config.get("revision"), max(ranks))
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineError(
+            f"{folder / ADAPTER_CONFIG} is not what PEFT writes for LoRA ({error!r}); expected r and "
+            "base_model_name_or_path"
+        ) from None
 
 
 class LocalModel:
@@ -39,6 +71,11 @@ class LocalModel:
     def __init__(self, model: str, revision: str | None) -> None:
         from transformers import AutoConfig, AutoTokenizer
 
+        if adapter := adapter_in(model):
+            raise EngineError(
+                f"{model} is a LoRA adapter of {adapter.base!r}: the engine vllm samples it as it is, others need it "
+                "merged into its base"
+            )
         local = Path(model).is_dir()
         if local and revision is not None:
             raise EngineError(f"{model} is a local folder and has no revision {revision!r}; leave revision out")
@@ -65,9 +102,21 @@ class LocalModel:
         digest = hashlib.sha256(text.encode()).hexdigest()
         return {"model": self.model, "revision": self.revision, "template_digest": f"sha256:{digest}"}
 
-    def prompt(self, messages: Sequence[Message], *, open_think: bool) -> Prompt:
+    def prompt(self, messages: Sequence[Message], *, open_think: bool, prefix: str = "") -> Prompt:
         """The prompt by the model's own template, tokenised with no special token but the template's."""
-        return self._render(tuple(tuple(message.items()) for message in messages), open_think)
+        prompt = self._render(tuple(tuple(message.items()) for message in messages), open_think)
+        return self._continued(prompt, prefix.removeprefix(prompt.opening)) if prefix else prompt
+
+    def _continued(self, prompt: Prompt, prefix: str) -> Prompt:
+        """A prompt that a completion's beginning follows, less its opening."""
+        encode = functools.partial(self.tokenizer.encode, add_special_tokens=False)
+        known = prompt.token_ids
+        # Some tokenizers put a space before a text that begins; as one text with the prompt it does not begin.
+        whole = tuple(encode(prompt.text + prefix))
+        ids = whole[len(known) :] if whole[: len(known)] == known else tuple(encode(prefix))
+        if {*ids} & {*self.tokenizer.all_special_ids}:  # as text, where the model has spelled a special token
+            ids = tuple(encode(prefix, split_special_tokens=True))
+        return replace(prompt, token_ids=known + ids, prefix_ids=ids)
 
     def _render_uncached(self, messages: tuple[tuple[tuple[str, str], ...], ...], open_think: bool) -> Prompt:
         import jinja2
@@ -83,12 +132,12 @@ class LocalModel:
                 f"{lost['content'][:60]!r}…; where it is the reasoning of an example, leave that out"
             )
         # The template has written the BOS token; the tokenizer would add a second one.
-        return Prompt(tuple(self.tokenizer.encode(text, add_special_tokens=False)), opening)
+        return Prompt(tuple(self.tokenizer.encode(text, add_special_tokens=False)), opening, text)
 
     def text(self, prompt: Prompt, token_ids: Sequence[int], *, stopped: bool) -> str:
-        """A completion's whole text: opening tag, then what was generated, less the token that ended it."""
-        generated = token_ids[:-1] if stopped else token_ids
-        text: str = self.tokenizer.decode(list(generated), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """A completion's whole text: opening tag, then prefix and what was generated, less the token that ended it."""
+        said = [*prompt.prefix_ids, *(token_ids[:-1] if stopped else token_ids)]
+        text: str = self.tokenizer.decode(said, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return prompt.opening + text
 
 

@@ -8,7 +8,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ _CHECK_TIMEOUT_S = 10.0
 _RECHECK_S = 30.0
 _FIRST_REST_S, _LONGEST_REST_S = 0.25, 30.0
 _LONGEST_RETRY_AFTER_S = 3600.0
+_EVENTS = "text/event-stream"
 _BUSY = (429, 502, 503, 504)
 _REFUSALS = {
     401: "refuses the key: put a valid one into the environment variable that api_key_env names",
@@ -91,8 +92,12 @@ class Servers(httpx.AsyncBaseTransport):
             if event == "connection.connect_tcp.complete":
                 connected_at = time.monotonic()
 
+        streams = False
         try:
-            response = await self._http.send(_addressed(request, server.url, trace))
+            response = await self._http.send(_addressed(request, server.url, trace), stream=True)
+            streams = response.status_code == 200 and response.headers.get("content-type", "").startswith(_EVENTS)
+            if not streams:
+                await response.aread()
         except httpx.ConnectTimeout as error:
             self._away(server, error)
             raise
@@ -103,10 +108,15 @@ class Servers(httpx.AsyncBaseTransport):
             self._away(server, error)
             raise
         finally:
-            server.in_flight -= 1
-        self._note(server, response, sent)
+            server.in_flight -= not streams
+        self._note(server, response, sent, streams)
         if connected_at > server.checked_at and not await self._check(server):
+            if streams:
+                await response.aclose()
+                server.in_flight -= 1
             raise NoReply("unchecked")  # a restarted server takes a new connection without breaking one
+        if streams:
+            return httpx.Response(200, headers=response.headers, stream=_Stream(self, server, response))
         return response
 
     async def _take(self) -> _Server | None:
@@ -127,7 +137,7 @@ class Servers(httpx.AsyncBaseTransport):
                 return server
         return None
 
-    def _note(self, server: _Server, response: httpx.Response, sent: float) -> None:
+    def _note(self, server: _Server, response: httpx.Response, sent: float, streams: bool) -> None:
         status = response.status_code
         if status in _BUSY:
             self._busy(server, sent)
@@ -137,8 +147,9 @@ class Servers(httpx.AsyncBaseTransport):
                 server.rests_until = max(server.rests_until, time.monotonic() + wait_s)
                 del response.headers["retry-after"]
         elif status == 200:
-            _check_reply(response)
-            response.headers["content-type"] = "application/json"  # whatever it says; the client believes it
+            if not streams:
+                _check_reply(response)
+                response.headers["content-type"] = "application/json"  # whatever it says; the client believes it
             server.successes += 1
             if server.successes >= server.limit:
                 server.limit, server.successes = min(server.limit + 1, self._concurrency), 0
@@ -212,6 +223,26 @@ class Servers(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close all connections."""
         await self._http.aclose()
+
+
+class _Stream(httpx.AsyncByteStream):
+    """A reply that is still being written: its server's place is taken until it is closed."""
+
+    def __init__(self, servers: Servers, server: _Server, response: httpx.Response) -> None:
+        self._servers, self._server, self._response, self._open = servers, server, response, True
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self._response.aiter_raw():
+                yield part
+        except httpx.TransportError as error:
+            self._servers._away(self._server, error)
+            raise
+
+    async def aclose(self) -> None:
+        if self._open:
+            self._open, self._server.in_flight = False, self._server.in_flight - 1
+            await self._response.aclose()
 
 
 def _addressed(request: httpx.Request, url: str, trace: Callable[[str, Any], Awaitable[None]]) -> httpx.Request:

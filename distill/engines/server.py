@@ -6,17 +6,17 @@ is read from an environment variable, and is in no identity, error or log. The s
 
 import asyncio
 import queue
-import re
 import threading
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from distill.chat import THINK_CLOSE, THINK_OPEN, join_completion
-from distill.engines import Completion, EngineError, Request, pull
+from distill.engines import Completion, Doomed, EngineError, Request, pull
 from distill.engines._local import check_args
+from distill.engines._reply import read_reply
 from filters import FilterError
 from filters._endpoint import DEFAULT_URL, BaseUrl, KeyVariable, key_in, readable
 
@@ -25,12 +25,14 @@ try:
     import openai
 
     from distill.engines._servers import NoReply, Servers
+    from distill.engines._stream import STREAMING, streamed
 except ImportError as missing:
     raise EngineError("the openai client is missing: pip install 'distill[judge]'") from missing
 
 MAX_FAILURES_IN_A_ROW = 20
-_MOST_TOKENS = 2**31 - 1
 _FROM_THE_RECIPE = {"model", "messages", "temperature", "top_p", "max_tokens", "seed", "n", "stream"}
+_CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
+"""What vLLM and SGLang are told with a last message that is to be continued."""
 
 
 class _Args(BaseModel):
@@ -81,9 +83,10 @@ class ServerEngine:
         self._thread: threading.Thread | None = None
         self._servers: Servers | None = None
         self._under_way: set[Future[Completion]] = set()
+        self._streaming = dict(STREAMING)
         self._last_said = ""
 
-    def complete(self, requests: Iterable[Request | None]) -> Iterator[Completion]:
+    def complete(self, requests: Iterable[Request | None], doomed: Doomed | None = None) -> Iterator[Completion]:
         """Yield one completion per request, in the order in which they finish. Requests are pulled lazily."""
         if self._under_way:
             raise EngineError("this engine is already answering; exhaust or close the earlier iterator first")
@@ -95,7 +98,7 @@ class ServerEngine:
             while True:
                 room = 0 if servers.stopped else max(0, servers.places - len(self._under_way))
                 for request in pull(source, room):
-                    future = self._start(self._ask(client, request))
+                    future = self._start(self._ask(client, request, doomed))
                     self._under_way.add(future)
                     future.add_done_callback(finished.put)
                 if not self._under_way:
@@ -123,7 +126,7 @@ class ServerEngine:
             message = f"the engine of {self._model!r} was closed while requests were in flight"
             raise EngineError(message) from None
 
-    async def _ask(self, client: openai.AsyncOpenAI, request: Request) -> Completion:
+    async def _ask(self, client: openai.AsyncOpenAI, request: Request, doomed: Doomed | None = None) -> Completion:
         body: dict[str, Any] = {
             "model": self._model,
             "messages": list(request.messages),
@@ -132,12 +135,44 @@ class ServerEngine:
             "max_tokens": request.max_tokens,
             "seed": request.seed,
         }
+        if request.prefix:
+            body["messages"].append({"role": "assistant", "content": request.prefix})
+            body |= _CONTINUE
+        body = self._args.extra_body | body
         try:
-            reply: Any = await client.post("/chat/completions", body=self._args.extra_body | body, cast_to=object)
+            if doomed:
+                return await streamed(client, body, request, doomed, self._streaming, retries=self._args.retries)
+            reply: Any = await client.post("/chat/completions", body=body, cast_to=object)
         except openai.OpenAIError as error:
             self._last_said = self._said(error)
             return Completion(request.request_id, "", f"failed:{_why(error)}", 0, 0)
         return read_reply(request, reply)
+
+    def check_continues(self) -> None:
+        """EngineError unless the server goes on with a last message of the assistant: vLLM and SGLang do.
+
+        A server that does not know the fields reads as many tokens with them as without, and one that knows them fewer.
+        """
+        servers, client = self._open()
+        try:
+            plain, continued = self._start(self._tokens_read(client)).result()
+        finally:
+            self.close()
+        if servers.stopped:
+            raise servers.stopped
+        if not 0 < continued < plain:
+            said = f" (it says: {self._last_said})" if self._last_said else ""
+            raise EngineError(
+                f"the server of {self._model!r} does not continue a text that was cut{said}: vllm serve and SGLang do, "
+                "by continue_final_message. Leave trajectories.on_length: {continue: …} out, or ask another server"
+            )
+
+    async def _tokens_read(self, client: openai.AsyncOpenAI) -> list[int]:
+        turn = ({"role": "user", "content": "Count to three."},)
+        begun = (*turn, {"role": "assistant", "content": "One, two"})
+        plain = Request("probe", begun, 1)
+        both = (plain, replace(plain, messages=turn, prefix="One, two"))
+        return [(await self._ask(client, each)).prompt_tokens for each in both]
 
     def _said(self, error: openai.OpenAIError) -> str:
         body = getattr(error, "body", None)
@@ -212,34 +247,6 @@ async def _wind_up(servers: Servers) -> None:
         task.cancel()
     await asyncio.gather(*rest, return_exceptions=True)
     await servers.aclose()
-
-
-def read_reply(request: Request, reply: Mapping[str, Any]) -> Completion:
-    """The completion in a chat reply that has a choice with a message."""
-    choice = reply["choices"][0]
-    message, reason = choice["message"], choice.get("finish_reason")
-    reasoning = message.get("reasoning") or message.get("reasoning_content") or None
-    text, finish = message.get("content"), reason if reason in ("stop", "length") else f"failed:{_word(reason)}"
-    if isinstance(reasoning, str) and isinstance(text, str | None):
-        text = join_completion(reasoning, text) if text else f"{THINK_OPEN}\n{reasoning}"
-    elif not isinstance(text, str):
-        text, finish = "", "failed:no_text"
-    elif request.open_think and THINK_CLOSE in text and THINK_OPEN not in text.partition(THINK_CLOSE)[0]:
-        text = f"{THINK_OPEN}\n{text}"
-    usage = reply.get("usage")
-    counts = usage if isinstance(usage, dict) else {}
-    return Completion(
-        request.request_id, text, finish, _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))
-    )
-
-
-def _count(value: Any) -> int:
-    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else 0
-
-
-def _word(value: Any) -> str:
-    """A server's word, where it is one."""
-    return value if isinstance(value, str) and re.fullmatch("[a-z_]{1,40}", value) else "no_finish_reason"
 
 
 def _why(error: openai.OpenAIError) -> str:

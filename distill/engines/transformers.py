@@ -8,7 +8,7 @@ import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from distill.engines import Completion, EngineError, Request, pull
+from distill.engines import Completion, Doomed, EngineError, Request, pull, refuse_to_end
 from distill.engines._local import LocalModel, Prompt, check_args
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ class TransformersEngine:
         self._model: Any = None
         self._end_tokens: frozenset[int] = frozenset()
 
-    def complete(self, requests: Iterable[Request | None]) -> Iterator[Completion]:
+    def complete(self, requests: Iterable[Request | None], doomed: Doomed | None = None) -> Iterator[Completion]:
         """Yield one completion per request, batch by batch. A batch is pulled when the one before is answered."""
+        refuse_to_end(doomed, "transformers")
         source = iter(requests)
         while batch := pull(source, self._args["batch_size"]):
             yield from self._complete_batch(batch)
@@ -54,7 +55,7 @@ class TransformersEngine:
         positions = getattr(self._local.config.get_text_config(), "max_position_embeddings", None) or 1 << 62
         rows: list[tuple[Request, Prompt, int]] = []
         for request in batch:
-            prompt = self._local.prompt(request.messages, open_think=request.open_think)
+            prompt = self._local.prompt(request.messages, open_think=request.open_think, prefix=request.prefix)
             room = positions - len(prompt.token_ids)
             if room < 1:
                 yield Completion(request.request_id, "", "failed:prompt_too_long", len(prompt.token_ids), 0)
@@ -136,6 +137,9 @@ class TransformersEngine:
             eos_token_id=sorted(self._end_tokens) or None, pad_token_id=pad if pad is not None else 0
         )
         self._model = model
+
+    def check_continues(self) -> None:
+        """It does."""
 
     def close(self) -> None:
         """Free the model's memory. Safe to call twice."""

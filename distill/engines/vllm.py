@@ -1,7 +1,7 @@
 """vLLM in this process: finished requests stream out while others run. The only file that imports vllm.
 
 On a GPU vLLM keeps its own defaults and its core runs in a process of its own; on a CPU everything runs in this one.
-Data-parallel engines are not served: vLLM's synchronous engine does not balance them.
+Data-parallel engines are refused: vLLM's synchronous engine does not balance them, servers of its do.
 """
 
 import ast
@@ -12,11 +12,14 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from distill.engines import Completion, EngineError, Request
-from distill.engines._local import LocalModel, Prompt, check_args
+from pydantic import ValidationError
+
+from distill.engines import LOOK_TOKENS, Completion, Doomed, EngineError, Partial, Request
+from distill.engines._local import LocalModel, Prompt, adapter_in, check_args, folder_digest
 from distill.engines._process_state import (
     ProcessState,
     fail_when_the_core_dies,
@@ -42,6 +45,18 @@ _SAMPLE_ARGS = (
 _REASONS = {"stop": "stop", "length": "length", "abort": "aborted:engine", "repetition": "aborted:repetition"}
 
 
+@dataclass
+class _Flight:
+    """A request that vLLM works on."""
+
+    request: Request
+    prompt: Prompt
+    token_ids: list[int] = field(default_factory=list)
+    """Generated so far, as far as they were shown."""
+    symbols: str = ""
+    """The same, a character each."""
+
+
 class VllmEngine:
     """A model sampled by vLLM. `args` are fields of vLLM's EngineArgs by their own names.
 
@@ -49,26 +64,38 @@ class VllmEngine:
     (or, on a CPU, `enable_chunked_prefill`) draws all samples from one generator of the engine instead.
     A request without room for its prompt comes back as `failed:prompt_too_long`; one with room for less than its
     `max_tokens` is sampled to the end of the room.
+    A model may be the local folder of a LoRA adapter: its base is asked with it.
     """
 
     _in_this_process: ClassVar["VllmEngine | None"] = None
 
     def __init__(self, model: str, *, revision: str | None, args: Mapping[str, Any]) -> None:
-        name, version = _installed()
-        check_args(args, _engine_arg_names(), name)
-        for field in sorted(args.keys() & {"model", "revision", "tokenizer", "tokenizer_revision"}):
-            raise EngineError(f"engine_args: {field!r} follows from the model and its revision; leave it out")
+        distribution, version = _installed()
+        check_args(args, _engine_arg_names(), distribution)
+        for name in sorted(args.keys() & {"model", "revision", "tokenizer", "tokenizer_revision"}):
+            raise EngineError(f"engine_args: {name!r} follows from the model and its revision; leave it out")
+        if (args.get("data_parallel_size") or 1) != 1:
+            raise EngineError(
+                "engine_args: data_parallel_size: vLLM in one process does not balance its replicas. Start them by "
+                f"`vllm serve {model} --data-parallel-size {args['data_parallel_size']}`, or one server a GPU, and "
+                "sample with engine: server and engine_args: {base_urls: [...]}"
+            )
         self._args = dict(args)
         # The same test that vLLM makes: a CPU build says so in its name or version, and macOS has no other.
-        self._on_cpu = "cpu" in f"{name}{version}" or sys.platform == "darwin"
+        self._on_cpu = "cpu" in f"{distribution}{version}" or sys.platform == "darwin"
         self._seed_requests = "seed" not in args and not (self._on_cpu and args.get("enable_chunked_prefill"))
-        self._model = LocalModel(model, revision)
+        self._adapter = adapter_in(model)
+        base, base_revision = (self._adapter.base, self._adapter.revision) if self._adapter else (model, revision)
+        self._model = LocalModel(base, base_revision)
+        adapter = {"lora": folder_digest(self._adapter.folder)} if self._adapter else {}
         self.identity: Mapping[str, Any] = {
             **self._model.identity(),
             "engine": "vllm",
             "engine_version": version,
             "seeding": "per request" if self._seed_requests else "per engine",
-            "args": {"dtype": self._default_args()["dtype"]} | {k: v for k, v in args.items() if k in _SAMPLE_ARGS},
+            "args": {"dtype": self._default_args()["dtype"]}
+            | adapter
+            | {k: v for k, v in args.items() if k in _SAMPLE_ARGS},
         }
         self._engine: Any = None
         self._state: ProcessState | None = None
@@ -76,21 +103,21 @@ class VllmEngine:
         self.most_in_flight = 0
         """Requests pulled and not yet answered, at most; known once weights are loaded."""
 
-    def complete(self, requests: Iterable[Request | None]) -> Iterator[Completion]:
+    def complete(self, requests: Iterable[Request | None], doomed: Doomed | None = None) -> Iterator[Completion]:
         """Yield one completion per request, in the order in which they finish. Requests are pulled lazily."""
         if self._sampling:
             raise EngineError("this engine is already answering; exhaust or close the earlier iterator first")
         self._sampling = True
-        in_flight: dict[str, tuple[Request, Prompt]] = {}
+        in_flight: dict[str, _Flight] = {}
         try:
-            yield from self._stream(iter(requests), in_flight)
+            yield from self._stream(iter(requests), in_flight, doomed)
         finally:
             self._sampling = False
             if in_flight and self._engine is not None:
                 self._guarded(self._engine.abort_request, list(in_flight))
 
     def _stream(
-        self, source: Iterator[Request | None], in_flight: dict[str, tuple[Request, Prompt]]
+        self, source: Iterator[Request | None], in_flight: dict[str, _Flight], doomed: Doomed | None
     ) -> Iterator[Completion]:
         exhausted = False
         count = 0
@@ -105,19 +132,47 @@ class VllmEngine:
                     break
                 count += 1
                 # Numbered here, so that a caller's repeated id cannot mix two requests up.
-                if failure := self._submit(str(count), request, in_flight):
+                if failure := self._submit(str(count), request, in_flight, shown=doomed is not None):
                     yield failure
             if not in_flight:
                 return
             if self._engine is None:
                 raise EngineError(f"the engine of {self._model.model!r} was closed while requests were in flight")
+            shown = {}
             for output in self._guarded(self._engine.step):
-                request, prompt = in_flight.pop(output.request_id)
-                yield self._completion(request, prompt, output.outputs[0])
+                flight = in_flight[output.request_id]
+                flight.token_ids += output.outputs[0].token_ids
+                if output.finished:
+                    del in_flight[output.request_id]
+                    yield self._completion(flight, output.outputs[0].finish_reason)
+                elif len(flight.token_ids) >= LOOK_TOKENS:  # vLLM also shows the first token
+                    shown[output.request_id] = flight
+            if doomed and shown:
+                yield from self._end(doomed, shown, in_flight)
 
-    def _submit(self, number: str, request: Request, in_flight: dict[str, tuple[Request, Prompt]]) -> Completion | None:
+    def _end(self, doomed: Doomed, shown: dict[str, _Flight], in_flight: dict[str, _Flight]) -> Iterator[Completion]:
+        """Ask which are doomed, and end them."""
+        whys = doomed([self._partial(flight) for flight in shown.values()])
+        ended = {number: why for number, why in zip(shown, whys, strict=True) if why}
+        if ended:
+            self._guarded(self._engine.abort_request, [*ended])
+        for number, why in ended.items():
+            yield replace(self._completion(in_flight.pop(number), "abort"), finish_reason=f"aborted:{why}")
+
+    def _partial(self, flight: _Flight) -> Partial:
+        flight.symbols += "".join(map(chr, flight.token_ids[len(flight.symbols) :]))
+        return Partial(
+            flight.request,
+            len(flight.token_ids),
+            flight.symbols,
+            text=lambda: self._model.text(flight.prompt, flight.token_ids, stopped=False),
+        )
+
+    def _submit(
+        self, number: str, request: Request, in_flight: dict[str, _Flight], *, shown: bool
+    ) -> Completion | None:
         """Hand a request to vLLM, or return its failure."""
-        prompt = self._model.prompt(request.messages, open_think=request.open_think)
+        prompt = self._model.prompt(request.messages, open_think=request.open_think, prefix=request.prefix)
         if self._engine is None:
             self._load(request, len(prompt.token_ids))
         room = self._engine.model_config.max_model_len - len(prompt.token_ids)
@@ -133,26 +188,33 @@ class VllmEngine:
             top_p=request.top_p,
             seed=request.seed % _SEEDS if self._seed_requests else None,
             detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            output_kind=RequestOutputKind.DELTA if shown else RequestOutputKind.FINAL_ONLY,
         )
-        self._guarded(self._engine.add_request, number, tokens_input(list(prompt.token_ids)), params)
-        in_flight[number] = request, prompt
+        self._guarded(
+            self._engine.add_request, number, tokens_input(list(prompt.token_ids)), params, lora_request=self._lora()
+        )
+        in_flight[number] = _Flight(request, prompt)
         return None
 
-    def _completion(self, request: Request, prompt: Prompt, output: Any) -> Completion:
-        reason = output.finish_reason
+    def _completion(self, flight: _Flight, reason: str) -> Completion:
         return Completion(
-            request_id=request.request_id,
-            text=self._model.text(prompt, output.token_ids, stopped=reason == "stop"),
+            request_id=flight.request.request_id,
+            text=self._model.text(flight.prompt, flight.token_ids, stopped=reason == "stop"),
             finish_reason=_REASONS.get(reason, f"failed:{reason}"),
-            prompt_tokens=len(prompt.token_ids),
-            completion_tokens=len(output.token_ids),
+            prompt_tokens=len(flight.prompt.token_ids),
+            completion_tokens=len(flight.token_ids),
         )
 
-    def _guarded(self, call: Any, *arguments: Any) -> Any:
+    def _lora(self) -> Any:
+        """What vLLM is told of the adapter, if there is one."""
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest("teacher", 1, str(self._adapter.folder)) if self._adapter else None
+
+    def _guarded(self, call: Any, *arguments: Any, **named: Any) -> Any:
         """Call vLLM; whatever interrupts it in the middle leaves it unfit for use, so it is closed."""
         try:
-            return call(*arguments)
+            return call(*arguments, **named)
         except Exception as error:
             self.close()
             raise EngineError(f"vLLM broke while sampling {self._model.model!r}: {_say(error)}") from error
@@ -163,6 +225,10 @@ class VllmEngine:
     def _default_args(self) -> dict[str, Any]:
         """Where we differ from vLLM's defaults, and why the CPU differs: no compiler, no GPU memory to fill."""
         defaults: dict[str, Any] = {"dtype": "auto", "disable_log_stats": True, "use_tqdm_on_load": False}
+        defaults["stream_interval"] = LOOK_TOKENS
+        if self._adapter:
+            ranks = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # vLLM's
+            defaults |= {"enable_lora": True, "max_lora_rank": next((r for r in ranks if r >= self._adapter.rank), 512)}
         if self._on_cpu:
             defaults |= {"dtype": "bfloat16", "enforce_eager": True}
             if not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
@@ -217,6 +283,9 @@ class VllmEngine:
         with memory_unbound():
             return LLMEngine.from_engine_args(given, usage_context=UsageContext.LLM_CLASS)
 
+    def check_continues(self) -> None:
+        """It does."""
+
     def close(self) -> None:
         """Free the model's memory and put the process back as it was. Safe to call twice."""
         engine, self._engine = self._engine, None
@@ -262,5 +331,8 @@ def _engine_arg_names() -> list[str]:
 
 def _say(error: BaseException) -> str:
     """An exception and what caused it, in one line."""
+    if isinstance(error, ValidationError):  # vLLM's own settings; its text repeats all of them
+        faults = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+        return "; ".join(": ".join(filter(None, fault)) for fault in faults)[:1000]
     text = " ".join(str(error).split()) or type(error).__name__
     return f"{type(error).__name__}: {text}"[:1000]

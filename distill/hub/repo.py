@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 TIMEOUT_S = 30.0
 """For an answer about the repository; uploads have those of the client."""
+LONGEST_WAIT_S = 600.0
+"""Nobody waits longer for a Hub that wants to be left alone."""
 READ_BYTES = 1 << 20
 """A card or a lock that is larger than this is not read."""
 ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
@@ -32,6 +34,9 @@ class HubError(RuntimeError):
 
 class BusyError(HubError):
     """The Hub refused what it may accept when asked again, or its answer was lost: nobody knows what it did."""
+
+    after_s: float = 0.0
+    """How long the Hub wants to be left alone."""
 
 
 @dataclass(frozen=True)
@@ -197,16 +202,18 @@ class Repo:
             if isinstance(error, HubError):
                 raise
             cause = error.__cause__ if type(error) is RuntimeError else error  # how a large file's trouble is wrapped
-            status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
-            raise self._error(act, cause or error, status) from error
+            reply = cause.response if isinstance(cause, HfHubHTTPError) else None
+            raise self._error(act, cause or error, reply) from error
 
-    def _error(self, act: str, error: BaseException, status: int | None) -> HubError:
+    def _error(self, act: str, error: BaseException, reply: Any) -> HubError:
         said = f"the Hub did not let us {act} {self.kind} {self.id}: {_words(error)}"
-        if status is None:
+        if reply is None:
             return (BusyError if isinstance(error, transport_error()) else HubError)(said)
-        if status in MAY_CHANGE or status >= 500:
-            return BusyError(said)
-        if status in (401, 403):
+        if reply.status_code in MAY_CHANGE or reply.status_code >= 500:
+            busy, asked = BusyError(said), reply.headers.get("Retry-After", "")
+            busy.after_s = min(float(asked), LONGEST_WAIT_S) if re.fullmatch(r"[0-9]{1,9}", asked) else 0.0
+            return busy
+        if reply.status_code in (401, 403):
             said += ". Log in with `hf auth login` or HF_TOKEN, as somebody who may write there."
         return HubError(said)
 

@@ -27,7 +27,7 @@ class Funnel:
 
     def _repr_html_(self) -> str:
         body = "".join(
-            f"<tr><td>{escape(name)}</td><td class='{row['outcome']}'>{row['outcome']}</td>"
+            f"<tr><td>{escape(name).replace('  ', '&emsp;')}</td><td class='{row['outcome']}'>{row['outcome']}</td>"
             f"<td>{escape(visible(row['reason'] or ''))}</td><td class='n'>{row['rows']:,}</td>"
             f"<td class='n'>{row['share']:.1%}</td><td class='n'>{number(row['mean_score'])}</td>"
             f"<td style='width:14rem'><span class='bar {row['outcome']}' style='width:{self._width(row):.2f}%'></span>"

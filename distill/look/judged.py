@@ -1,27 +1,31 @@
 """Any frame that filters have judged, for a person: what they rejected, where their thresholds lie, siblings."""
 
 import difflib
+from collections.abc import Sequence
 
 import polars as pl
 
 from distill.look.funnel import Funnel
+from distill.look.plots import Plots
 from distill.look.rows import Rows, Siblings
 from distill.look.threshold import Borderline, thresholds
 from distill.store import KEY
-from filters import Filter, FilterError
+from filters import Chain, Filter, FilterError
 
 
 class Judged:
     """Trajectories with their verdict columns.
 
-    >>> judged = Judged(Chain([Length(max_tokens=8192)]).judge(rows))
+    >>> chain = Chain([Length(max_tokens=8192)])
+    >>> judged = Judged(chain.judge(rows), chain)
     >>> judged.rejected("length").sample(5)
 
     Of a lazy frame, texts are read only for the rows that are looked at. A frame without problem_id and sample gets
-    the number of each row for them.
+    the number of each row for them. With the chain that judged, thresholds are named by its parameters.
     """
 
-    def __init__(self, frame: pl.DataFrame | pl.LazyFrame) -> None:
+    def __init__(self, frame: pl.DataFrame | pl.LazyFrame, judges: Chain | None = None) -> None:
+        self._chain = judges
         lazy = frame.lazy()
         columns = lazy.collect_schema().names()
         if "problem_id" not in columns:
@@ -47,7 +51,7 @@ class Judged:
     @property
     def funnel(self) -> Funnel:
         """Where trajectories fell, and why."""
-        tokens = [name for name in ("completion_tokens",) if name in self._rows.collect_schema().names()]
+        tokens = [name for name in ("completion_tokens",) if name in self._columns()]
         return Funnel(self._rows.select(*tokens, "^verdict_.*$").collect())
 
     @property
@@ -70,7 +74,7 @@ class Judged:
         named = ids.filter(ids == problem)
         if named.is_empty():
             named = ids.filter(ids.str.starts_with(problem)) if problem else named
-        if named.is_empty() and "problem" in self._rows.collect_schema().names():
+        if named.is_empty() and "problem" in self._columns():
             asked = pl.col("problem").cast(pl.String) == problem
             named = self._rows.filter(asked).select("problem_id").unique().collect()["problem_id"].cast(pl.String)
         if len(named) != 1:
@@ -84,14 +88,50 @@ class Judged:
 
     def borderline(self, filter: str, rows: int = 3) -> Borderline:
         """The rows whose scores lie just above and just below what the filter rejects, reason by reason."""
-        self._known(filter)
-        verdict = pl.col(f"verdict_{filter}").struct
-        scores = self._rows.select(*KEY, verdict.field("outcome", "reason", "score")).collect()
-        return Borderline(filter, thresholds(scores, self._filter(filter)), scores, rows, self._read)
+        scores = self.scores(filter)
+        return Borderline(filter, thresholds(scores, self.filter_of(filter)), scores, rows, self._read)
 
-    def _filter(self, name: str) -> Filter | None:
+    @property
+    def plots(self) -> Plots:
+        """Charts; they need the extra `plots`."""
+        return Plots(self)
+
+    def scores(self, filter: str, *columns: str) -> pl.DataFrame:
+        """problem_id, sample, outcome, reason and score of every row that reached a filter; more columns if named."""
+        self._known(filter)
+        verdict = pl.col(f"verdict_{filter}")
+        there = [c if c in self._columns() else pl.lit(None, pl.Int64).alias(c) for c in columns]
+        said = verdict.struct.field("outcome", "reason", "score")
+        return self._rows.filter(verdict.is_not_null()).select(*KEY, *there, said).collect()
+
+    def fates(self, *columns: str) -> pl.DataFrame:
+        """problem_id, sample and `fate` of every row: ``kept``, or the filter that rejected it or abstained."""
+        fell = [pl.when(_outcome(name) != "keep").then(pl.lit(name)) for name in self.filters]
+        return self._rows.select(*KEY, *columns, fate=pl.coalesce(*fell, pl.lit("kept"))).collect()
+
+    def solved(self, filter: str | None = None) -> pl.DataFrame:
+        """problem_id, sample, source and `solved` of every row: whether it passed a filter and those before it.
+
+        Every filter if none is named. Null where one of them abstained: then it is not known.
+        """
+        if filter is not None and filter not in self.filters:
+            self._known(filter)
+            raise FilterError(f"{filter} is a member of another filter, and decides nothing by itself")
+        until = self.filters[: self.filters.index(filter) + 1 if filter else None]
+        keeps = [_outcome(name).eq_missing(pl.lit("keep")) for name in until]
+        unsure = [_outcome(name).eq_missing(pl.lit("abstain")) for name in until]
+        source = pl.col("source") if "source" in self._columns() else pl.lit(None, pl.String).alias("source")
+        solved = pl.when(~pl.any_horizontal(pl.lit(False), *unsure)).then(pl.all_horizontal(pl.lit(True), *keeps))
+        return self._rows.select(*KEY, source, solved=solved).collect()
+
+    def filter_of(self, name: str) -> Filter | None:
         """The filter that gave the verdicts, where it is known: its parameters name thresholds."""
-        return None
+        filters = {leaf.name(): leaf for f in self._judges for leaf in (*f.leaves, f)}
+        return filters.get(name.rpartition(".")[2])
+
+    @property
+    def _judges(self) -> Sequence[Filter]:
+        return self._chain.filters if self._chain else ()
 
     def _fallen(self, outcome: str, filter: str | None, reason: str | None) -> Rows:
         if filter:
@@ -135,8 +175,10 @@ class Judged:
             raise FilterError(f"no verdicts of {filter!r}.{hint} Filters that judged: {', '.join(names) or 'none'}.")
 
     def _members(self) -> list[str]:
-        columns = self._rows.collect_schema().names()
-        return [column.removeprefix("verdict_") for column in columns if column.startswith("verdict_")]
+        return [column.removeprefix("verdict_") for column in self._columns() if column.startswith("verdict_")]
+
+    def _columns(self) -> list[str]:
+        return self._rows.collect_schema().names()
 
 
 def _outcome(name: str) -> pl.Expr:

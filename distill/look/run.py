@@ -4,6 +4,7 @@ It needs no recipe file: what made each artifact is recorded in the run.
 """
 
 import difflib
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -27,7 +28,7 @@ class Run(Judged):
     """
 
     def __init__(self, run: str | Path, *, runs: str | Path = "runs") -> None:
-        self.folder = _folder(Path(run), Path(runs))
+        self.folder = find_run(Path(run), Path(runs))
         self.name = self.folder.name
 
     @cached_property
@@ -82,9 +83,9 @@ class Run(Judged):
     def _rows(self) -> pl.LazyFrame:
         return self.trajectories.join(self.verdicts, on=KEY, how="left", maintain_order="left")
 
-    def _filter(self, name: str) -> Filter | None:
-        filters = {leaf.name(): leaf for f in self.chain.filters for leaf in (f, *f.leaves)}
-        return filters.get(name.rpartition(".")[2])
+    @property
+    def _judges(self) -> Sequence[Filter]:
+        return self.chain.filters
 
     def _scan(self, stage: str, *parts: str) -> pl.LazyFrame:
         path = self.folder.joinpath(*parts)
@@ -97,7 +98,8 @@ class Run(Judged):
         return f"Run({str(self.folder)!r}): {', '.join(made)}"
 
 
-def _folder(run: Path, runs: Path) -> Path:
+def find_run(run: Path, runs: Path) -> Path:
+    """The folder of a run, which is given by its folder or its name in `runs`. Raises RunError where there is none."""
     for folder in (run, runs / run):
         if (folder / "manifests").is_dir():
             return folder

@@ -2,7 +2,8 @@
 
 Private unless told otherwise, and only where the repository really is what was asked for. What the Hub holds is read
 before and after, so that a push which is repeated, or whose answer was lost, sends nothing twice. `parcel.py` has what
-is published, `leaks.py` what must not be, `card.py` the meeting of our card with what people wrote into it.
+is published, of a dataset (`dataset.py`) or a student (`model.py`), `leaks.py` what must not be, `card.py` the meeting
+of our card with what people wrote into it.
 """
 
 import time
@@ -98,8 +99,9 @@ def push(parcel: Parcel, repo: Repo, *, public: bool, say: Callable[[str], None]
             trouble += 1
             if trouble == ATTEMPTS:
                 raise HubError(f"{error}\nGiven up after {ATTEMPTS} attempts; the same command goes on.") from error
-            say(f"{error}; looking again in {WAIT_S * 2 ** (trouble - 1):.0f} s")
-            time.sleep(WAIT_S * 2 ** (trouble - 1))
+            wait = max(WAIT_S * 2 ** (trouble - 1), error.after_s)
+            say(f"{error}; looking again in {wait:.0f} s")
+            time.sleep(wait)
             continue
         sent, commits, changed = part, commits + 1, changed + len(part)
         size += sum(change.file.size for change in part if change.file)
@@ -120,11 +122,11 @@ def _check_visibility(repo: Repo, head: Head, public: bool, commits: int) -> Non
 
 def _check_strangers(repo: Repo, others: list[str], parcel: Parcel) -> None:
     """No file that we did not write lies where `datasets` would read it with ours."""
-    strangers = [path for path in others if path.partition("/")[0] in parcel.folders and path.endswith(".parquet")]
+    strangers = [path for path in others if parcel.rivals.fullmatch(path)]
     if strangers:
         raise PushError(
             f"{repo.id} holds {', '.join(strangers[:3])}, which no push of ours wrote and which would be read as part "
-            "of the dataset; delete it there, or push to another repository"
+            f"of the {parcel.kind}; delete it there, or push to another repository"
         )
 
 

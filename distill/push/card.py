@@ -14,7 +14,7 @@ import yaml
 
 CARD = "README.md"
 _HEADING = re.compile(r"#{1,2} +(.+?)\s*#*\s*")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 
 Sections = list[tuple[str, str]]
 """Headings and the texts from them on, themselves included; what stands before the first has an empty one."""
@@ -36,7 +36,9 @@ def merged(ours: str, theirs: str, generated: Mapping[str, str]) -> tuple[str, l
     for heading, text in there:
         if heading not in known:
             places = [place for place, (name, _) in enumerate(result) if name == anchor]
-            result.insert(places[-1] + 1 if places else len(result), (heading, text.rstrip("\n") + "\n\n"))
+            place = places[-1] + 1 if places else len(result)
+            result[place - 1] = (result[place - 1][0], _ended(result[place - 1][1]))
+            result.insert(place, (heading, _ended(text)))
         if heading not in known or any(name == heading for name, _ in result):
             anchor = heading
     body = "".join(text if text.endswith("\n") else text + "\n" for _, text in result).rstrip("\n") + "\n"
@@ -48,16 +50,30 @@ def sections(body: str) -> Sections:
     parts: Sections = [("", "")]
     fence = ""
     for line in body.splitlines(keepends=True):
-        mark = _FENCE.match(line)
-        if mark and not fence:
-            fence = mark[1]
-        elif mark and mark[1].startswith(fence) and not line.strip().strip(fence[0]):
-            fence = ""
         heading = None if fence else _HEADING.fullmatch(line.rstrip("\n"))
+        fence = _fence_after(line, fence)
         if heading:
             parts.append((heading[1], ""))
         parts[-1] = (parts[-1][0], parts[-1][1] + line)
     return parts
+
+
+def _fence_after(line: str, fence: str) -> str:
+    """The fence of the code block that is open behind a line, given that before it; empty outside of code."""
+    mark = _FENCE.match(line)
+    if not mark or not fence:
+        return mark[1] if mark else fence
+    return "" if mark[1].startswith(fence) and not line.strip().strip(fence[0]) else fence
+
+
+def _ended(text: str) -> str:
+    """A section that another may stand behind: its code is closed, its last line is empty."""
+    fence = ""
+    for line in text.splitlines():
+        fence = _fence_after(line, fence)
+    if not text.strip("\n"):
+        return text
+    return text.rstrip("\n") + (f"\n{fence}" if fence else "") + "\n\n"
 
 
 def digests(card: str) -> dict[str, str]:

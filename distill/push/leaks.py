@@ -7,9 +7,10 @@ A token without a mark is found only if this process has it in its environment.
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -31,17 +32,23 @@ SECRETS = {
     "password_in_url": r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@<>{}]+:[^\s/:@<>{}]{3,}@[A-Za-z0-9]",
 }
 _MEDIA = "png|jpe?g|gif|webp|bmp|tiff?|svg|wav|mp3|flac|mp4|pdf|parquet|jsonl|safetensors|gguf|pt|bin"
+_BEGINS = r"(?:^|[^A-Za-z0-9_/.-]|\\[nrt])"  # no part of an address, nor of a longer path; a line break may be JSON's
+_REST = r"[^\s\"'`<>|]*"
 PLACES = {
-    "local_path": r"(?:/home|/Users|/root|[A-Za-z]:\\+Users)[/\\]+[\w.@+-]+[\w.@+/\\-]*|\bfile://[^\s\"'<>]*"
-    rf"|(?:^|[\s\"'`(=\[,:])/(?:[\w.@+-]+/)+[\w.@+-]+\.(?:{_MEDIA})\b",
-    "host_name": r"\bhttps?://(?:10\.\d+|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.\d+\.\d+"
-    r"|\bhttps?://[\w.-]+\.(?:local|lan|internal|intranet|corp|home\.arpa)\b",
+    "local_path": rf"{_BEGINS}(?:/home|/Users|/root)/+[^\s\"'`<>|/]{_REST}"
+    rf"|\b[A-Za-z]:\\+Users\\+{_REST}|\bfile://{_REST}"
+    rf"|(?:^|[\s\"'`(=\[,:])/(?:[A-Za-z0-9_.@+-]+/)+[A-Za-z0-9_.@+-]+\.(?:{_MEDIA})\b",
+    "host_name": r"\bhttps?://(?:10\.[0-9]+|192\.168|172\.(?:1[6-9]|2[0-9]|3[01]))\.[0-9]+\.[0-9]+"
+    r"|\bhttps?://[A-Za-z0-9_.-]+\.(?:local|lan|internal|intranet|corp|home\.arpa)\b",
 }
 SECRET_NAME = re.compile(r"(?:TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 SHORTEST_SECRET = 12
 """Characters of an environment variable's value that is looked for."""
 SHOWN = 20
+RUST_EDGE = r"(?-u:\b)"
+"""With Unicode's, the search is 18 times as slow where texts are not ASCII (tests/bench/bench_leaks.py)."""
 BATCH_ROWS = 4096
+VOCABULARIES = ("tokenizer.json", "vocab.", "merges.txt")
 TEXT_BYTES = 64 << 20
 """A text file that is larger than this is no card, recipe or table of numbers."""
 
@@ -59,14 +66,18 @@ class Leak:
     """Line, or row and column."""
     kind: str
     in_rows: bool
+    """Or in a tokenizer's vocabulary: where others wrote what distill only passes on."""
 
 
-def check(files: Mapping[str, File], allowed: Iterable[str] = ()) -> None:
+def check(files: Mapping[str, File], allowed: Collection[str] = ()) -> None:
     """LeakError if a file holds a secret, a local path or a host name.
 
     `allowed` kinds may stand in rows, where a person has looked: a problem may well be about /home/alice. They may not
     stand in what distill writes, nor in cards.
     """
+    there_are = {*SECRETS, *PLACES, "environment_secret"}
+    if unknown := sorted({*allowed} - there_are):
+        raise LeakError(f"--allow {unknown[0]}: there is no such kind; there are {', '.join(sorted(there_are))}")
     found = [
         leak
         for path, file in files.items()
@@ -91,12 +102,15 @@ def leaks(path: str, file: File) -> Iterator[Leak]:
         assert isinstance(file.content, Path)
         yield from _in_rows(path, file.content)
         return
-    text = _text(path, file)
+    text = re.sub(
+        r"\\u([0-9a-fA-F]{4})", lambda escape: chr(int(escape[1], 16)), _text(path, file)
+    )  # JSON may have them
+    of_others = path.startswith(VOCABULARIES)
     if not re.search(_any(), text, re.MULTILINE):
         return
     for number, line in enumerate(text.splitlines(), 1):
         for kind in kinds(line):
-            yield Leak(path, f"line {number}", kind, in_rows=False)
+            yield Leak(path, f"line {number}", kind, in_rows=of_others)
 
 
 def kinds(text: str) -> list[str]:
@@ -109,9 +123,20 @@ def wash(text: str) -> str:
     text = re.sub(r"^(?:~|/)\S*/(?=\S)", "", text)
     for kind in PLACES:
         for match in reversed(list(re.finditer(_patterns()[kind], text))):
-            shorter = re.split(r"[/\\]", match[0])[-1] if kind == "local_path" else "http://host"
+            before = re.match(r"\\[nrt](?=/)|[^\w/\\]?", match[0])
+            last = re.split(r"[/\\]", match[0])[-1]
+            shorter = f"{before[0] if before else ''}{last}" if kind == "local_path" else "http://host"
             text = text[: match.start()] + shorter + text[match.end() :]
     return text
+
+
+def washed(value: Any) -> Any:
+    """Plain data whose texts name no place on this machine."""
+    if isinstance(value, Mapping):
+        return {wash(str(key)): washed(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [washed(part) for part in value]
+    return wash(value) if isinstance(value, str) else value
 
 
 def _text(path: str, file: File) -> str:
@@ -129,7 +154,7 @@ def _text(path: str, file: File) -> str:
 def _in_rows(path: str, file: Path) -> Iterator[Leak]:
     import pyarrow.parquet as pq
 
-    first, anything = 0, f"(?m){_any()}"
+    first, anything = 0, f"(?m){_any(RUST_EDGE)}"
     for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS):
         table = pl.DataFrame(pl.from_arrow(batch)).with_row_index("row", offset=first)
         first += batch.num_rows
@@ -153,19 +178,16 @@ def _leaves(values: pl.DataFrame, name: str) -> Iterator[tuple[str, pl.DataFrame
         yield name, values
 
 
-def _patterns() -> dict[str, str]:
-    """Kind to pattern, in the syntax that Python's and Rust's expressions have in common."""
+def _patterns(edge: str = r"(?a:\b)") -> dict[str, str]:
+    """Kind to pattern. `edge` is how a boundary of ASCII words is written: in Python, or as `RUST_EDGE` in Rust."""
     values = {value for name, value in os.environ.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET}
     here = {str(Path.home()), str(Path.cwd())} - {"/", "/root"}
     host = socket.gethostname()
     known = {"local_path": here, "host_name": {host} if re.search(r"[\d.-]", host) and len(host) > 3 else set()}
     own = {"environment_secret": "|".join(map(re.escape, sorted(values)))} if values else {}
-    return {
-        **SECRETS,
-        **own,
-        **{kind: "|".join([pattern, *map(re.escape, sorted(known[kind]))]) for kind, pattern in PLACES.items()},
-    }
+    plain = {kind: pattern.replace(r"\b", edge) for kind, pattern in (SECRETS | PLACES).items()}
+    return plain | own | {kind: "|".join([plain[kind], *map(re.escape, sorted(known[kind]))]) for kind in PLACES}
 
 
-def _any() -> str:
-    return "|".join(f"(?:{pattern})" for pattern in _patterns().values())
+def _any(*edge: str) -> str:
+    return "|".join(f"(?:{pattern})" for pattern in _patterns(*edge).values())

@@ -1,10 +1,11 @@
-"""What is published of a run: the files of its dataset or of a student, with the recipe and a lock beside them.
+"""What is published of a run: files, a card, and beside them the recipe and its lock.
 
-Reads the run's folder and writes nothing. The lock names versions and digests, and the files of the push, by which a
-later one knows which files are ours.
+`dataset.py` and `model.py` say which files and what card. Reads the run's folder and writes nothing. The lock names
+versions and digests, and the files of the push, by which a later one knows which files are ours.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,10 +13,10 @@ from typing import Any, Literal
 import yaml
 
 from distill import __version__, dataset
-from distill.dataset import card, layout
 from distill.hub.repo import File
+from distill.page import is_current, page_path
 from distill.push.card import digests
-from distill.push.leaks import wash
+from distill.push.leaks import washed
 from distill.recipe import Recipe
 from distill.store import Run, digest
 
@@ -37,8 +38,8 @@ class Parcel:
     card: str
     message: str
     """Of the commit."""
-    folders: tuple[str, ...] = ()
-    """In which a file of somebody else's would be read as part of this."""
+    rivals: re.Pattern[str]
+    """Paths at which a file of somebody else's would be read as part of this."""
 
 
 @dataclass(frozen=True)
@@ -59,33 +60,18 @@ def locked(text: str | None) -> Lock:
         return Lock()
 
 
-def dataset_parcel(run: Run, repo_id: str, *, report: bool = True) -> Parcel:
-    """The dataset of a run, which must be up to date. Raises PushError where the recipe leaves out what is needed."""
-    manifest = run.manifest("dataset")
-    if manifest is None or run.recipe.dataset is None:
-        raise PushError(f"{run.folder} holds no finished dataset; make it with `distill dataset` first")
-    folder = run.path("dataset")
-    configs = sorted(path.parent.name for path in folder.glob("*/train-00000-of-*.parquet"))
-    rows = {
-        path.relative_to(folder).as_posix(): File(path)
-        for config in configs
-        for path in sorted((folder / config).glob("train-*.parquet"))
-    }
-    stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
-    facts = {**dataset.facts(run), "repository": repo_id}
-    text = card.render(run.recipe, name=run.name, stats=stats, facts=facts)
-    files = {
-        **rows,
-        "dataset_info.json": _json(layout.llama_factory(run.name, repo_id)),
-        "stats.json": File(folder / "stats.json"),
-        RECIPE: _text(public_recipe(run.recipe)),
-    }
-    page = run.path("report", "report.html")
-    if report and run.manifest("report") and page.is_file():
-        files["report.html"] = File(page)
-    files[LOCK] = _json(_lock(run, files, text))
-    message = f"{run.name}: {stats['rows']:,} rows, digest {manifest['digest']}"
-    return Parcel("dataset", files, text, message, tuple(configs))
+def with_recipe(run: Run, files: Mapping[str, File], card: str, *, report: bool) -> dict[str, File]:
+    """The files with the recipe, the page of the run, where there is one and it is wanted, and the lock."""
+    whole = {**files, RECIPE: text_file(public_recipe(run.recipe))}
+    if report and is_current(run):
+        whole["report.html"] = File(page_path(run))
+    return {**whole, LOCK: json_file(_lock(run, whole, card))}
+
+
+def command(run: Run, kind: Literal["dataset", "model"], repo_id: str) -> str:
+    """What makes it again, from what is on the Hub."""
+    where = " --repo-type dataset" if kind == "dataset" else ""
+    return f"hf download {repo_id} {RECIPE}{where} --local-dir .\ndistill run {RECIPE} --name {run.name}"
 
 
 def public_recipe(recipe: Recipe) -> str:
@@ -93,7 +79,7 @@ def public_recipe(recipe: Recipe) -> str:
     plain = recipe.model_dump(mode="json", by_alias=True, exclude_unset=True)
     plain["verdicts"] = [judge.entry() for judge in recipe.verdicts]
     head = f"# As it was run, written by distill {__version__}; {LOCK} has versions and digests.\n"
-    return head + yaml.safe_dump(_washed(plain), sort_keys=False, allow_unicode=True, width=100)
+    return head + yaml.safe_dump(washed(plain), sort_keys=False, allow_unicode=True, width=100)
 
 
 def _lock(run: Run, files: Mapping[str, File], text: str) -> dict[str, Any]:
@@ -111,24 +97,17 @@ def _lock(run: Run, files: Mapping[str, File], text: str) -> dict[str, Any]:
     return {
         "recipe": digest(run.recipe),
         "stages": stages,
-        "facts": _washed(dataset.facts(run)),
+        "facts": washed(dataset.facts(run)),
         "files": {path: {"sha256": file.sha256, "bytes": file.size} for path, file in sorted(files.items())},
         "card": digests(text),
     }
 
 
-def _washed(value: Any) -> Any:
-    """Plain data whose texts name no place on this machine."""
-    if isinstance(value, Mapping):
-        return {wash(str(key)): _washed(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_washed(part) for part in value]
-    return wash(value) if isinstance(value, str) else value
+def json_file(value: Any) -> File:
+    """Plain data, to be read by people too."""
+    return text_file(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _json(value: Any) -> File:
-    return _text(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _text(text: str) -> File:
+def text_file(text: str) -> File:
+    """A text, with a line break at its end."""
     return File((text.rstrip("\n") + "\n").encode("utf-8", "replace"))

@@ -13,10 +13,12 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 import filters
+from distill.recipe.methods import Grpo
 from distill.recipe.problems import Problems
+from distill.recipe.report import Report
 from distill.recipe.section import MisfitError, Place, Section
 from distill.recipe.student import Arm, Student
-from distill.recipe.trajectories import Generation, Trajectories
+from distill.recipe.trajectories import Program, RecipeStudent, Trajectories
 
 
 class Dataset(Section):
@@ -26,16 +28,21 @@ class Dataset(Section):
     """Licence of the rows: an identifier that the Hub knows, or `other`. Never guessed."""
     title: str | None = None
     """Name on the card; the recipe's name if not given."""
+    source_licenses: str | dict[str, str] = Field(default={})
+    """Licence of the problems, of each source by its name: {openai/gsm8k: mit}, or one of all of them. Never guessed,
+    and needed to push."""
+    teacher_license: str | None = None
+    """Licence or terms of the teacher's outputs. Never guessed, and needed to push."""
+    rejected: bool = False
+    """Also write a config `rejected`: what was not kept, each row with filter, reason and evidence."""
     effort_in_prompt: bool = True
     """The prompt of a row ends with the instruction of its level of effort, as the teacher's did, so that a student
     learns to obey it. False leaves it out: then a student cannot be told how long to reason."""
 
-
-class Report(Generation):
-    """What the students have learned, on the held-out problems, judged by the recipe's own verifier."""
-
-    bases: bool = True
-    """Also measure what the students started from."""
+    def license_of(self, source: str) -> str | None:
+        """The declared licence of a source's problems."""
+        licenses = self.source_licenses
+        return licenses if isinstance(licenses, str) else licenses.get(source)
 
 
 class Recipe(Section):
@@ -76,6 +83,27 @@ class Recipe(Section):
                 return filter
         return None
 
+    def pair_verifier(self, arm: Arm) -> str | None:
+        """The filter, by name, whose rejections are the wrong answers of an arm's preference pairs."""
+        names = [filter.name() for filter in self.verdicts]
+        named = arm.dpo.verifier if arm.dpo else None
+        if named is not None:
+            return named if named.partition(".")[0] in names else None
+        return self.verifier.name() if self.verifier else None
+
+    def teacher_of(self, arm: Arm) -> str | RecipeStudent | None:
+        """The model whose probabilities an arm of method on_policy learns."""
+        if arm.method != "on_policy":
+            return None
+        if arm.on_policy and arm.on_policy.teacher:
+            return arm.on_policy.teacher
+        teacher = self.trajectories.teacher
+        return None if isinstance(teacher, Program) else teacher
+
+    def others_of(self, arm: Arm) -> list[RecipeStudent]:
+        """The students of other recipes that an arm needs."""
+        return [model for model in (arm.base, self.teacher_of(arm)) if isinstance(model, RecipeStudent)]
+
     @property
     def head(self) -> list[filters.Filter]:
         """The filters of row scope that the chain begins with: they can judge a sample as soon as it has finished."""
@@ -93,22 +121,61 @@ def _misfits(recipe: Recipe) -> Iterator[tuple[Place, str]]:
         yield ("problems",), "an import brings its own problems; leave one of problems and trajectories.import out"
     if recipe.trajectories.until and not recipe.head:
         yield ("trajectories", "until"), "needs a filter of row scope at the head of verdicts, to accept samples by"
-    if recipe.student and not recipe.dataset:
+    for name in ("refine", "hint_unsolved"):
+        if getattr(recipe.trajectories, name) and not recipe.head:
+            yield ("trajectories", name), "needs a filter of row scope at the head of verdicts, to say what is accepted"
+    if recipe.trajectories.abort and not any(f.name() == "format" for f in recipe.verdicts):
+        yield ("trajectories", "abort"), "needs the filter format in verdicts: it rejects samples that were ended"
+    arms = recipe.student.arms if recipe.student else {}
+    if not recipe.dataset and any(arm.method == "sft" and arm.rows == "kept" for arm in arms.values()):
         yield ("student",), "needs a dataset section, since students are trained on the dataset"
-    if recipe.report and not (recipe.problems and recipe.problems.held_out):
-        yield ("report",), "needs problems.held_out of at least 1: the problems that it measures on"
-    if recipe.report and not recipe.verifier:
+    held_out = recipe.problems is not None and recipe.problems.held_out > 0
+    if recipe.report and not (held_out or recipe.report.benchmarks):
+        yield ("report",), "needs problems.held_out of at least 1, or benchmarks: the problems that it measures on"
+    if recipe.report and held_out and not recipe.verifier:
         yield ("report",), "needs a verify_* filter in verdicts, to judge answers with"
-    for name, arm in (recipe.student.arms if recipe.student else {}).items():
+    for name, arm in arms.items():
         yield from _arm_misfits(name, arm, names)
+        yield from _method_misfits(recipe, ("student", "arms", name), arm)
 
 
 def _arm_misfits(name: str, arm: Arm, filter_names: list[str]) -> Iterator[tuple[Place, str]]:
     place: Place = ("student", "arms", name)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         yield place, "an arm's name is a folder's: up to 64 letters, digits, '.', '_' and '-'"
-    choices = ["kept", "sampled", *filter_names]
+    choices = ["kept", "sampled", *(["problems"] if arm.method in ("grpo", "on_policy") else []), *filter_names]
     if arm.rows not in choices:
         close = difflib.get_close_matches(arm.rows, choices, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(choices)}"
         yield (*place, "rows"), f"{arm.rows!r} names neither rows nor a filter of the chain; {hint}"
+
+
+def _method_misfits(recipe: Recipe, place: Place, arm: Arm) -> Iterator[tuple[Place, str]]:
+    if arm.method == "dpo" and arm.rows != "kept":
+        yield (*place, "rows"), "dpo takes its pairs from what the whole chain keeps; leave rows out"
+    if arm.method == "dpo" and not recipe.pair_verifier(arm):
+        yield (*place, "dpo"), "needs a verify_* filter in verdicts, or the name of another as its verifier"
+    if arm.method == "on_policy" and not recipe.teacher_of(arm):
+        yield place, "the trajectories have no model as their teacher; name one: on_policy: {teacher: …}"
+    if arm.rows == "problems" and recipe.problems is None:
+        yield (*place, "rows"), "an import has no problems of its own; name rows, such as sampled"
+    if arm.grpo and recipe.student:
+        yield from _grpo_misfits(recipe, place, arm, arm.grpo, recipe.student.of(arm).batch_rows)
+    if arm.method != "sft" and recipe.student and recipe.student.launch:
+        yield (*place, "method"), "several processes (student.launch) go with method: sft only"
+
+
+def _grpo_misfits(recipe: Recipe, place: Place, arm: Arm, grpo: Grpo, batch_rows: int) -> Iterator[tuple[Place, str]]:
+    if batch_rows % grpo.samples_per_prompt:
+        yield place, f"batch_rows {batch_rows} is no multiple of samples_per_prompt {grpo.samples_per_prompt}"
+    if arm.rope and grpo.beta:
+        yield (*place, "rope"), "the reference of grpo's beta is the base as it is; set grpo.beta: 0, or leave rope out"
+    try:
+        rewards = grpo.reward_filters(recipe.verdicts)
+    except filters.FilterError as error:
+        yield (*place, "grpo", "rewards"), str(error)
+        return
+    for name, (filter, _) in rewards.items():
+        if filter.wide:
+            what = f"{filter.name()} compares rows, so it has no verdict on a single answer"
+            yield (*place, "grpo", "rewards", name), what

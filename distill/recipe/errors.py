@@ -27,7 +27,7 @@ def explain(error: ValidationError, base: Place, values: Any, model: type[BaseMo
 
 def _filter_problems(cause: filters.FilterError, path: Place, values: Any, loc: Place) -> Iterator[tuple[Place, str]]:
     entry = values
-    for part in loc:
+    for part in _without_tags(loc):
         entry = entry[part]
     name = entry if isinstance(entry, str) else next(iter(entry))
     here = path if isinstance(entry, str) else (*path, name)

@@ -13,7 +13,7 @@ from distill.recipe import Recipe
 from distill.recipe.errors import explain, show
 from distill.recipe.problems import Table
 from distill.recipe.section import Place
-from distill.recipe.trajectories import Trajectories
+from distill.recipe.trajectories import RecipeStudent
 from distill.recipe.yaml import Problem, RecipeError, Source, dotted, override_value, read_yaml
 
 __all__ = ["RecipeError", "load_recipe"]
@@ -22,7 +22,7 @@ __all__ = ["RecipeError", "load_recipe"]
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, taught: tuple[Path, ...] = ()) -> Recipe:
     """Read a recipe and apply `a.b=value` overrides. Raises RecipeError with every problem found.
 
-    `taught` are the recipes whose teacher this one makes, so that none is made by itself.
+    `taught` are the recipes for which this one makes a model, so that none is made by itself.
     """
     source = read_yaml(Path(path))
     for override in overrides:
@@ -55,12 +55,14 @@ def _check_files(source: Source, recipe: Recipe, taught: tuple[Path, ...]) -> No
         (("problems",), recipe.problems),
         (("trajectories", "import"), recipe.trajectories.import_),
     ]
+    for place, benchmark in enumerate(recipe.report.benchmarks if recipe.report else ()):
+        tables.append((("report", "benchmarks", place), benchmark if isinstance(benchmark, Table) else None))
     for path, table in tables:
         if table and table.path is not None:
             _check_table_file(source, (*path, "path"), Path(table.path))
     if isinstance(examples := recipe.trajectories.examples, str):
         _check_table_file(source, ("trajectories", "examples"), Path(examples))
-    _check_teacher(source, recipe.trajectories, taught)
+    _check_models(source, recipe, taught)
 
 
 def _check_table_file(source: Source, path: Place, file: Path) -> None:
@@ -86,25 +88,32 @@ def _has_rows(file: Path) -> bool:
         return any(line.strip() for line in lines)
 
 
-def _check_teacher(source: Source, trajectories: Trajectories, taught: tuple[Path, ...]) -> None:
-    teacher = trajectories.teacher
-    if isinstance(teacher, str) and teacher.startswith((".", "/", "~")) and not Path(teacher).is_dir():
-        source.blame(("trajectories", "teacher"), f"no such model folder: {teacher!r}")
-    name = getattr(teacher, "recipe", None)
-    if not isinstance(name, str):
-        return
-    path = ("trajectories", "teacher", "recipe")
+def _check_models(source: Source, recipe: Recipe, taught: tuple[Path, ...]) -> None:
+    """Blame models that are not there, be they folders or other recipes' students."""
+    places: list[tuple[Place, object]] = [(("trajectories", "teacher"), recipe.trajectories.teacher)]
+    for name, arm in (recipe.student.arms if recipe.student else {}).items():
+        place: Place = ("student", "arms", name)
+        places.append(((*place, "base"), arm.base))
+        places.append(((*place, "on_policy", "teacher"), arm.on_policy and arm.on_policy.teacher))
+    for place, model in places:
+        if isinstance(model, RecipeStudent):
+            _check_recipe_student(source, (*place, "recipe"), model, taught)
+        elif isinstance(model, str) and model.startswith((".", "/", "~")) and not Path(model).is_dir():
+            source.blame(place, f"no such model folder: {model!r}")
+
+
+def _check_recipe_student(source: Source, path: Place, model: RecipeStudent, taught: tuple[Path, ...]) -> None:
+    name = model.recipe
     if not Path(name).is_file():
         source.blame(path, f"no such recipe: {name!r} (relative to the folder of the command)")
         return
     if Path(name).resolve() in taught:
-        source.blame(path, "a recipe cannot be its own teacher")
+        source.blame(path, "a recipe cannot start from, or be taught by, its own student")
         return
     try:
         arms = list(((student := load_recipe(name, taught=taught).student) and student.arms) or ())
     except RecipeError as error:
         source.problems.append(Problem(source.where(path), dotted(path), f"that recipe is wrong:\n{error}"))
         return
-    arm = getattr(teacher, "arm", None)
-    if (arm or None) not in (arms if arm or len(arms) != 1 else [None]):
+    if (model.arm or None) not in (arms if model.arm or len(arms) != 1 else [None]):
         source.blame(path, f"{name} has the students {', '.join(arms) or 'none'}; name one of them as `arm`")

@@ -40,6 +40,8 @@ class Limits(Section):
     price: Price | None = None
     gpus: PositiveInt | None = None
     """GPUs that the teacher runs on. By default as many as engine_args give vLLM, and 1 for other engines."""
+    gpu_memory_gb: PositiveFloat | None = None
+    """Memory of one of them, in 10^9 bytes, for `distill plan` on a machine that has others or none."""
 
     @model_validator(mode="after")
     def _priced(self) -> Self:

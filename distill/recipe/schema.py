@@ -27,5 +27,5 @@ def recipe_schema() -> dict[str, Any]:
         )
     schema["$defs"]["FilterEntry"] = {"anyOf": entries}
     schema["properties"]["verdicts"]["items"] = {"$ref": "#/$defs/FilterEntry"}
-    schema["$defs"].pop("Filter")  # the abstract one; entries name the real ones
+    schema["$defs"]["Filter"] = {"$ref": "#/$defs/FilterEntry"}  # the abstract one; entries name the real ones
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "distill recipe", **schema}

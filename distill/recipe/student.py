@@ -13,12 +13,16 @@ from pydantic import (
     model_validator,
 )
 
+from distill.recipe.methods import Methods
 from distill.recipe.section import Section, Share
+from distill.recipe.trajectories import RecipeStudent
 
 
 # Tags of unions stand in angle brackets, so that nobody takes them for keys in the place of an error.
-def _mapping_or_text(value: Any) -> str:
-    return "<text>" if isinstance(value, str) else "<mapping>"
+def _kind_of_base(value: Any) -> str:
+    if isinstance(value, str):
+        return "<text>"
+    return "<recipe>" if isinstance(value, RecipeStudent) or "recipe" in dict(value) else "<mapping>"
 
 
 class Scratch(Section):
@@ -62,14 +66,60 @@ class Rope(Section):
         return self
 
 
-class Arm(Section):
-    """One student: what it starts from and which rows it sees."""
+class Lora(Section):
+    """Low-rank adapters in place of all weights (LoRA, arXiv 2106.09685). The student is saved with them merged in."""
+
+    rank: PositiveInt = 32
+    alpha: PositiveFloat = 64.0
+    """What an adapter adds is multiplied by alpha / rank."""
+    dropout: Share = 0.0
+    targets: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
+    """Names of the modules that get an adapter, such as [q_proj, v_proj]; all linear ones but the output layer."""
+    quantize: Literal["nf4"] | None = None
+    """The frozen weights in four bits (QLoRA, arXiv 2305.14314). Needs bitsandbytes and a GPU."""
+
+
+class Launch(Section):
+    """Training by several processes, one a device, started by `accelerate launch`."""
+
+    devices: PositiveInt
+    """On each machine."""
+    machines: PositiveInt = 1
+    """With more than one, the command that the others have to run is printed."""
+    shard: Literal["none", "fsdp2", "zero3"] = "fsdp2"
+    """How weights, gradients and optimizer are shared out: not at all, by PyTorch, or by DeepSpeed."""
+    context_parallel: PositiveInt = 1
+    """Devices that share each row, for rows too long for one. Needs fsdp2, and goes without packing."""
+    offload: bool = False
+    """Weights and optimizer in main memory."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.devices * self.machines % self.context_parallel:
+            raise ValueError(f"context_parallel {self.context_parallel} does not divide all devices")
+        if self.context_parallel > 1 and self.shard != "fsdp2":
+            raise ValueError("context_parallel needs shard: fsdp2")
+        if self.offload and self.shard == "none":
+            raise ValueError("offload needs shard: fsdp2 or zero3")
+        return self
+
+    @property
+    def batches(self) -> int:
+        """Forward passes that run at the same time, each on rows of its own."""
+        return self.devices * self.machines // self.context_parallel
+
+
+class Arm(Methods):
+    """One student: what it starts from, which rows it sees, and how it learns from them."""
 
     base: Annotated[
-        Annotated[str, Tag("<text>")] | Annotated[Scratch, Tag("<mapping>")],
-        Discriminator(_mapping_or_text),
+        Annotated[str, Tag("<text>")]
+        | Annotated[Scratch, Tag("<mapping>")]
+        | Annotated[RecipeStudent, Tag("<recipe>")],
+        Discriminator(_kind_of_base),
     ]
-    """Hub model id, local model folder, or {architecture: …} for one from scratch."""
+    """Hub model id, local model folder, {recipe: …} for another recipe's student, or {architecture: …} for one from
+    scratch."""
     revision: str | None = None
     """Commit, tag or branch of a Hub base."""
     end_token: str | None = None
@@ -83,9 +133,20 @@ class Arm(Section):
     Saved with the student."""
     rope: Rope | None = None
     """Positions for rows longer than the base's, such as Qwen2.5-Math's 4,096."""
+    license: str | None = None
+    """Licence of the student: an identifier that the Hub knows, or `other`. Never guessed, though those of base and
+    rows bear on it; needed to push."""
     rows: str = "kept"
     """`kept` for the dataset; `sampled` for every trajectory, unfiltered; or a filter's name for those that had
-    survived the chain up to and including it."""
+    survived the chain up to and including it. grpo and on_policy take the problems of these rows; with `problems`,
+    which is then the default, all that are not held out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_problems(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("method") in ("grpo", "on_policy"):
+            return {"rows": "problems", **given}
+        return given
 
 
 class Student(Section):
@@ -100,7 +161,13 @@ class Student(Section):
     batch_rows: PositiveInt = 64
     """Rows per optimizer step, over all devices."""
     device_batch_rows: PositiveInt | None = None
-    """Rows per forward pass on one device; the rest is accumulated. All of batch_rows if not given."""
+    """At most so many rows per forward pass on one device; the rest is accumulated. As many as fit if not given."""
+    device_batch_tokens: PositiveInt | None = None
+    """At most so many tokens per forward pass on one device, padding included; max_length_tokens, or 16,384 where that
+    is less, if not given."""
+    packing: bool | Literal["auto"] = "auto"
+    """Rows of one forward pass end to end, without padding. No row is cut or sees another. `auto` packs where
+    FlashAttention is; elsewhere it would be slow, and rows of like length are padded together."""
     max_length_tokens: PositiveInt = 32_768
     """Prompt and completion; what happens to longer rows is over_length."""
     over_length: Literal["drop", "error", "split"] = "drop"
@@ -125,7 +192,55 @@ class Student(Section):
     warmup_share: Share = 0.03
     """Share of the steps in which the rate rises."""
     precision: Literal["bf16", "fp32"] = "bf16"
+    """Of matrix products. Weights that are trained are fp32: in bf16 most updates of such rates would round to none."""
+    attention: Literal["auto", "flash_attention_3", "flash_attention_2", "sdpa", "eager"] = "auto"
+    """`auto` takes FlashAttention where it is installed, and otherwise PyTorch's own."""
+    kernels: Literal["auto", "liger", "torch"] = "auto"
+    """`auto` takes Liger's fused layers on a GPU where they are installed. The loss is TRL's, in chunks, either way."""
     gradient_checkpointing: bool = False
+    """Less memory for about a third more time: a forward pass is done again where its gradient is needed."""
+    lora: Lora | None = None
+    launch: Launch | None = None
+    """One process on one device if not given."""
     save_steps: PositiveInt = 200
     """Steps between checkpoints; an interrupted training goes on from the last one."""
     seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.device_batch_tokens is not None and self.device_batch_tokens < self.max_length_tokens:
+            raise ValueError(
+                f"device_batch_tokens {self.device_batch_tokens} is less than max_length_tokens "
+                f"{self.max_length_tokens}: a row of that length would fit into no forward pass"
+            )
+        if self.lora and self.optimizer == "muon":
+            raise ValueError("lora goes with optimizer: adamw")
+        launch = self.launch
+        if launch is None:
+            return self
+        if self.batch_rows % launch.batches:
+            raise ValueError(f"batch_rows {self.batch_rows} is no multiple of the {launch.batches} that run at once")
+        if self.optimizer == "muon" and launch.shard != "none":
+            raise ValueError(f"muon needs whole matrices, which shard: {launch.shard} cuts; set shard: none")
+        if self.lora and self.lora.quantize and launch.shard != "none":
+            raise ValueError("lora.quantize needs shard: none")
+        if launch.context_parallel > 1 and (self.packing is True or self.attention not in ("auto", "sdpa")):
+            raise ValueError("context_parallel goes with attention: sdpa and without packing")
+        return self
+
+    @property
+    def tokens_at_once(self) -> int:
+        """Tokens that one forward pass may have on one device."""
+        return self.device_batch_tokens or max(self.max_length_tokens, 16_384)
+
+    @property
+    def batches_at_once(self) -> int:
+        """Forward passes that run at the same time."""
+        return self.launch.batches if self.launch else 1
+
+    def of(self, arm: Arm) -> "Student":
+        """The settings that one student is trained with: its own before those of all."""
+        own = arm.own.model_dump(exclude_none=True)
+        if "epochs" in own and "steps" not in own:
+            own["steps"] = None
+        return self.model_copy(update=own)

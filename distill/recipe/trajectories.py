@@ -10,10 +10,13 @@ from pydantic import (
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     Tag,
+    model_serializer,
     model_validator,
 )
 
+from distill.recipe.abort import Abort
 from distill.recipe.limits import Limits
 from distill.recipe.problems import Table
 from distill.recipe.section import Section, Share, exactly_one
@@ -42,6 +45,16 @@ class Generation(Section):
     api_key_env, concurrency (per URL), timeout_s, retries, wait_s, extra_body."""
 
 
+class Vote(Section):
+    """The samples that the head of `verdicts` keeps vote on the answer, as in the filter `majority`: weighted by their
+    reward where `reward_score` is in the head. Have `majority` in the chain, to keep those that agree.
+    """
+
+    min_lead: NonNegativeFloat = 1.5
+    """Least lead over the second most frequent answer, in standard errors of a toss between the two: 1.5 takes 3 votes
+    against none or 7 against 2."""
+
+
 class Until(Section):
     """Sample a problem until enough of its samples are accepted: by the filters of row scope at the head of `verdicts`,
     as each sample finishes. What a problem does not need is not paid for.
@@ -58,10 +71,16 @@ class Until(Section):
     """Samples of a problem in flight beyond those that are surely needed: keeps a large GPU busy with few problems, and
     pays for samples that may turn out not to count."""
 
+    vote: Vote | None = None
+    """For problems without a reference: a sample is accepted if it gives its problem's majority answer, once that is
+    stable (adaptive consistency, Aggarwal et al. 2023). {} for the default lead."""
+
     @model_validator(mode="after")
     def _enough(self) -> Self:
         if self.accepted > self.max_samples:
             raise ValueError(f"accepted {self.accepted} cannot be reached with max_samples {self.max_samples}")
+        if self.vote and self.give_up_below:
+            raise ValueError("give one of give_up_below and vote: a vote may be undecided for long, and then be stable")
         return self
 
 
@@ -96,8 +115,9 @@ Teacher = Annotated[
 
 
 class Import(Table):
-    """Trajectories that somebody else sampled. Needs the columns problem and response; reference_answer, problem_id,
-    sample, reasoning, finish_reason, completion_tokens, teacher, domain, source and upstream_correct are used if there.
+    """Trajectories that somebody else sampled. Needs the columns problem and response, or messages of one question and
+    one answer; reference_answer, problem_id, sample, reasoning, finish_reason, completion_tokens, teacher, domain,
+    source and upstream_correct are used if there.
     """
 
     teacher: str = "unknown"
@@ -115,17 +135,24 @@ class Trajectories(Generation, Strategies):
     """Where reasoning comes from: a teacher that is sampled, or an import. Give exactly one of the two."""
 
     teacher: Teacher | None = None
-    """Hub model id, local model folder, {recipe: …} or {program: …}."""
+    """Hub model id, local folder of a model or (for vLLM) of a LoRA adapter, {recipe: …} or {program: …}."""
     revision: str | None = None
     """Commit, tag or branch of a Hub teacher; the commit it resolves to is recorded."""
     until: Until | None = None
     """In place of samples_per_problem: sample each problem until enough samples are accepted."""
+    abort: Abort | None = None
+    """Ends doomed samples while they are being written: {} for those in a loop or in another language."""
     limits: Limits | None = None
     """Where sampling stops, by tokens, GPU hours or money."""
     draw_on: list[str] = Field(default=[])
     """Folders of earlier runs, such as runs/first: their samples of the same requests (the same teacher, settings,
     problem and number) are taken from them, and not asked for and paid for again."""
     import_: Annotated[Import | None, Field(alias="import")] = None
+
+    @property
+    def judges(self) -> bool:
+        """Whether samples are judged as soon as they have finished."""
+        return self.until is not None or self.second_tries
 
     @property
     def gpus(self) -> int:
@@ -136,11 +163,29 @@ class Trajectories(Generation, Strategies):
         sizes = [self.engine_args.get(name) for name in parallel]
         return prod(size for size in sizes if isinstance(size, int))
 
+    @model_serializer(mode="wrap")
+    def _given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = handler(self)
+        if self.until:
+            dumped.pop("samples_per_problem", None)  # it has its default; one of the two is given
+        return dumped
+
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         exactly_one(self, "teacher", "import")
+        if self.abort and self.import_:
+            raise ValueError("abort is for a teacher that is sampled; an import is written already")
+        longest = max((level.max_tokens for level in self.effort.values()), default=self.max_tokens)
+        if self.abort and (self.abort.think_tokens or 0) >= longest:
+            raise ValueError(f"abort.think_tokens {self.abort.think_tokens} is never reached with max_tokens {longest}")
         if self.until and self.import_:
             raise ValueError("until is for a teacher that is sampled; an import has what it has")
+        if self.second_tries and self.import_:
+            raise ValueError("refine and hint_unsolved are for a teacher that is sampled; an import has what it has")
+        if self.second_tries and self.until and self.until.vote:
+            raise ValueError("refine and hint_unsolved are for problems that can be verified, until.vote for others")
+        if self.second_tries and isinstance(self.teacher, Program):
+            raise ValueError("refine and hint_unsolved are for a model; a program does not listen to what it is told")
         if self.until and "samples_per_problem" in self.model_fields_set:
             raise ValueError("give one of samples_per_problem and until")
         if self.effort and "max_tokens" in self.model_fields_set:

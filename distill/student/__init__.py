@@ -1,78 +1,100 @@
 """Students: models fine-tuned on the run's rows. This file chooses base and rows, and records what was made of them.
 
-`rows.py` tokenises and checks the rows, `train.py` trains by TRL with what `training.py` has for every method, and
-`muon.py` is an optimizer.
+`examples.py` finds what an arm learns from, `rows.py` tokenises and checks it, and a file per method trains by TRL with
+what `training.py` has for all of them: `sft.py`, `dpo.py`, `grpo.py`,
+`on_policy.py`. `muon.py` is an optimizer.
 """
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from distill import hub, scratch
-from distill.chat import join_completion, user_message
+from distill import scratch
+from distill.chat import join_completion
 from distill.progress import Progress, quiet_transformers
+from distill.recipe.methods import Method
 from distill.recipe.student import Arm, Scratch, Student
+from distill.recipe.trajectories import RecipeStudent
 from distill.store import Run, digest, write_text
-from distill.student.train import train
-from filters import through
+from distill.student import dpo, examples, grpo, on_policy, sft
+from distill.student.training import TrainingError
+
+Others = dict[RecipeStudent, str]
+"""Folders of the students of other recipes."""
 
 
-def make(run: Run, progress: Progress) -> dict[str, Any]:
+def make(run: Run, progress: Progress, *, others: Others) -> dict[str, Any]:
     """Write `student/<arm>/` for every arm that is missing or out of date: model, tokenizer and `made.json`."""
     section = run.recipe.student
     assert section is not None
-    return {name: _make_arm(run, section, name, arm, progress) for name, arm in section.arms.items()}
+    return {name: _make_arm(run, section, name, arm, others, progress) for name, arm in section.arms.items()}
 
 
-def _make_arm(run: Run, section: Student, name: str, arm: Arm, progress: Progress) -> dict[str, Any]:
+def _make_arm(run: Run, section: Student, name: str, arm: Arm, others: Others, progress: Progress) -> dict[str, Any]:
     folder = run.path("student", name)
-    settings = section.model_dump(mode="json", exclude={"arms", "save_steps"})
-    rows_from = run.manifest("dataset" if arm.rows == "kept" else "verdicts") or {}
-    base, base_name = _base(run, section, arm)
-    key = digest([settings, arm, base.name if isinstance(base, Path) else base, rows_from.get("digest")])
+    own = section.of(arm)
+    settings = own.model_dump(mode="json", exclude={"arms", "save_steps"})
+    from_dataset = arm.method == "sft" and arm.rows == "kept"
+    stages = ("problems",) if arm.rows == "problems" else ("dataset",) if from_dataset else ("trajectories", "verdicts")
+    rewards = arm.grpo.reward_filters(run.recipe.verdicts).values() if arm.grpo else ()
+    base, base_name = where_base(run, section, arm, others)
+    key = digest(
+        [
+            settings,
+            arm.model_dump(mode="json", exclude={"license", "own"}),
+            base.name if isinstance(base, Path) else base,
+            *((run.manifest(stage) or {}).get("digest") for stage in stages),
+            *(filter.provenance()["digest"] for filter, _ in rewards),
+            *(_made_key(others[other]) for other in run.recipe.others_of(arm)),
+        ]
+    )
     finished = folder / "made.json"
     if finished.is_file() and (made := json.loads(finished.read_text()))["key"] == key:
         progress.say(f"  {name}: up to date")
         return dict(made)
     finished.unlink(missing_ok=True)
     if isinstance(arm.base, Scratch):
-        _build(run, section, arm.base, Path(base))
-    rows = _chats(run, arm)
-    facts = train(rows, name=name, key=key, base=str(base), arm=arm, settings=section, out=folder, progress=progress)
-    made = {"key": key, "base": str(base), "base_name": base_name, **facts}
+        build_base(run, section, arm.base, Path(base))
+    if own.launch is not None and arm.method != "sft":
+        raise TrainingError(f"{name}: launch goes with method: sft so far; leave it out of the others' `own`")
+    method, rows = METHODS[arm.method]
+    common: dict[str, Any] = {"name": name, "key": key, "base": str(base), "arm": arm, "settings": own, "out": folder}
+    if from_dataset:
+        common["dataset"] = run.path("dataset")
+    if (teacher := run.recipe.teacher_of(arm)) is not None:
+        common["teacher"] = others[teacher] if isinstance(teacher, RecipeStudent) else teacher
+    facts = method(rows(run, arm), **common, progress=progress)
+    made = {"key": key, "method": arm.method, "base": str(base), "base_name": base_name, **facts}
     write_text(finished, json.dumps(made, indent=2) + "\n")
     return made
 
 
-def _chats(run: Run, arm: Arm) -> list[dict[str, Any]]:
-    """Prompt and completion, as messages, of the rows that an arm is trained on."""
-    if arm.rows == "kept":
-        return list(hub.load_rows(run.path("dataset"), "prompt_completion"))
-    judged = run.judged()
-    table = judged if arm.rows == "sampled" else through(judged, arm.rows)
-    instructions = run.recipe.instructions
-    return [
-        {
-            "prompt": [user_message(problem, instructions[effort])],
-            "completion": [{"role": "assistant", "content": join_completion(reasoning, response)}],
-        }
-        for problem, reasoning, response, effort in table.select(
-            "problem", "reasoning", "response", "effort"
-        ).iter_rows()
-    ]
+def _made_key(folder: str) -> str:
+    return str(json.loads((Path(folder) / "made.json").read_text())["key"])
 
 
-def _base(run: Run, section: Student, arm: Arm) -> tuple[str | Path, str]:
+METHODS: dict[Method, tuple[Callable[..., dict[str, Any]], Callable[[Run, Arm], Any]]] = {
+    "sft": (sft.train, examples.chats),
+    "dpo": (dpo.train, examples.pairs),
+    "grpo": (grpo.train, examples.asked),
+    "on_policy": (on_policy.train, examples.asked),
+}
+"""What trains an arm of a method, and what finds the rows for it."""
+
+
+def where_base(run: Run, section: Student, arm: Arm, others: Others) -> tuple[str | Path, str]:
     """Where the base is, and what to call it. One from scratch is shared by the arms that name it."""
     if isinstance(arm.base, str):
         return arm.base, arm.base
+    if isinstance(arm.base, RecipeStudent):
+        return Path(others[arm.base]), Path(others[arm.base]).name
     made_from = digest([arm.base, section.seed, (run.manifest("trajectories") or {}).get("digest")])
     return run.path("bases", f"{arm.base.architecture}-{made_from[:8]}"), arm.base.architecture
 
 
-def _build(run: Run, section: Student, shape: Scratch, folder: Path) -> None:
+def build_base(run: Run, section: Student, shape: Scratch, folder: Path) -> None:
     """Make a base from scratch, whole or not at all.
 
     Its tokenizer is trained on every trajectory of the run, so that arms with other rows differ in nothing else.

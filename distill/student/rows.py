@@ -4,6 +4,7 @@ What cannot be learned from is dropped, split or an error, as the recipe says, a
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,9 @@ BATCH_ROWS = 1000
 Chat = dict[str, Any]
 """`prompt` and `completion`, lists of messages."""
 
+Rendered = tuple[int, Chat, str, str]
+"""A row's number, its messages, and by the student's template the prompt and the whole."""
+
 Encode = Callable[[list[str]], list[Ids]]
 """Texts as ids, without the tokens that a tokenizer adds by itself: the template has written its own."""
 
@@ -39,6 +43,8 @@ class Rows:
     """Rows left out, by reason."""
     split: int = 0
     """Rows that were split."""
+    numbers: list[int] = field(default_factory=list)
+    """Which of the rows given each one is, from 0."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,7 +75,7 @@ def prepare_rows(chats: Sequence[Chat], base: Base, settings: Student, what: str
     examined = examine(chats, base, settings, plain_encoder(base.tokenizer))
     if faults := examined.faults():
         raise PreflightError(what, faults)
-    return Rows(examined.ids, examined.prompts, examined.dropped, examined.split)
+    return Rows(examined.ids, examined.prompts, examined.dropped, examined.split, examined.numbers)
 
 
 def examine(
@@ -77,9 +83,21 @@ def examine(
 ) -> "Examined":
     """Look at every row; the ids of the first `hold` that are kept are held, of all if it is not given."""
     examined = Examined(base, settings, hold)
-    for start in range(0, len(chats), BATCH_ROWS):
-        examined.add(list(chats[start : start + BATCH_ROWS]), encode)
+    under_way: tuple[list[Rendered], Future[tuple[list[Ids], list[Ids]]]] | None = None
+    with ThreadPoolExecutor(1) as beside:  # while a batch is encoded, the one before is checked and the next rendered
+        for start in range(0, len(chats), BATCH_ROWS):
+            rendered = examined.render(list(chats[start : start + BATCH_ROWS]))
+            ids = beside.submit(_encoded, rendered, encode)
+            if under_way is not None:
+                examined.check(under_way[0], *under_way[1].result())
+            under_way = rendered, ids
+        if under_way is not None:
+            examined.check(under_way[0], *under_way[1].result())
     return examined
+
+
+def _encoded(rendered: list[Rendered], encode: Encode) -> tuple[list[Ids], list[Ids]]:
+    return encode([prompt for _, _, prompt, _ in rendered]), encode([whole for _, _, _, whole in rendered])
 
 
 def plain_encoder(tokenizer: Any) -> Encode:
@@ -111,21 +129,24 @@ class Examined:
         self.prompts: list[int] = []
         """Tokens without loss that each kept row begins with."""
         self.ids: list[Ids] = []
+        self.numbers: list[int] = []
+        """Of the rows whose ids are held, from 0 in the order given."""
         self.dropped: dict[str, int] = {}
         self.split = 0
         self._faults: dict[str, Fault] = {}
 
-    def add(self, chats: list[Chat], encode: Encode) -> None:
-        """The next rows."""
+    def render(self, chats: list[Chat]) -> list[Rendered]:
+        """The next rows by the student's template, without those that it refuses or that hold its marks."""
         numbers = range(self.seen, self.seen + len(chats))
         self.seen += len(chats)
-        rendered = [
+        return [
             (number, chat, *texts)
             for number, chat in self._without_special_tokens(zip(numbers, chats, strict=True))
             if (texts := self._render(number, chat)) is not None
         ]
-        prompts = encode([prompt for _, _, prompt, _ in rendered])
-        wholes = encode([whole for _, _, _, whole in rendered])
+
+    def check(self, rendered: list[Rendered], prompts: list[Ids], wholes: list[Ids]) -> None:
+        """Rows that were rendered, with the ids of prompt and whole: what is kept, dropped, wrong."""
         for (number, chat, prompt, whole), prompt_ids, ids in zip(rendered, prompts, wholes, strict=True):
             question, content = chat["prompt"][-1]["content"], chat["completion"][-1]["content"]
             self._add_row(
@@ -173,7 +194,7 @@ class Examined:
                 return
         limit, prompt = self.settings.max_length_tokens, len(row.prompt_ids)
         if len(row.ids) <= limit:
-            self._keep(row.ids, prompt)
+            self._keep(number, row.ids, prompt)
         elif self.settings.over_length == "drop":
             self._drop(f"longer than max_length_tokens {limit:,}")
         elif self.settings.over_length == "error":
@@ -184,13 +205,14 @@ class Examined:
             for start in range(0, len(row.ids), limit):
                 piece = row.ids[start : start + limit]
                 if start + len(piece) > prompt:  # else nothing in it has loss
-                    self._keep(piece, max(0, prompt - start))
+                    self._keep(number, piece, max(0, prompt - start))
 
-    def _keep(self, ids: Ids, prompt: int) -> None:
+    def _keep(self, number: int, ids: Ids, prompt: int) -> None:
         self.lengths.append(len(ids))
         self.prompts.append(prompt)
         if self.hold is None or len(self.ids) < self.hold:
             self.ids.append(ids)
+            self.numbers.append(number)
 
     def _drop(self, reason: str) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1

@@ -1,26 +1,16 @@
-"""The journal: rows a second in groups, bytes after sealing, and how soon a large run goes on.
+"""The journal: rows a second in groups, and bytes after sealing.
 
-    python tests/bench/bench_journal.py
-
-The last takes a process of its own, whose time runs from the call of `sample` to the first request that the engine
-pulls, and whose peak is that of the whole process until then.
+python tests/bench/bench_journal.py
 """
 
-import argparse
-import re
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-import polars as pl
 from corpus import frames
 
-from distill import sampler, samples
-from distill.engines.scripted import ScriptedEngine
+from distill import samples
 from distill.journal import Journal
-from distill.progress import Silent
 from distill.recipe.trajectories import Generation
 
 SETTINGS = Generation(samples_per_problem=8)
@@ -77,56 +67,7 @@ def sealed_bytes(folder: Path) -> None:
     print(f"sealed: {after / 1e6:.1f} of {before / 1e6:.1f} MB in {took:.1f} s: {after / before:.1%}  target <= 40 %")
 
 
-def resume(folder: Path, samples: int) -> None:
-    """Time and memory until a run with so many finished samples asks for its next one."""
-    count = samples // SETTINGS.samples_per_problem
-    problems = pl.DataFrame({"problem_id": [f"p{n}" for n in range(count + 1)], "problem": ["?"] * (count + 1)})
-    problems.write_parquet(folder / "problems.parquet")
-    texts = [row["text"] for row in rows(2_000, TEXT_CHARS)]
-
-    def answer(request) -> str:
-        number = request.seed % 2_000
-        return texts[number][request.seed % 97 :]
-
-    with ScriptedEngine(answer, name="script") as engine:
-        sampler.sample(engine, problems[:count], SETTINGS, folder, name="fill", progress=Silent())
-    command = [sys.executable, __file__, "--resume", str(folder)]
-    print(subprocess.run(command, check=True, capture_output=True, text=True).stdout, end="")
-
-
-def peak_gb() -> float:
-    """Of this process since it was started: ru_maxrss would be its parent's, where that was larger."""
-    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024 / 1e9
-
-
-def resumed(folder: Path) -> None:
-    """The child: sample until the first request."""
-    problems = pl.read_parquet(folder / "problems.parquet")
-
-    def answer(request) -> str:
-        raise KeyboardInterrupt
-
-    start = time.perf_counter()
-    try:
-        with ScriptedEngine(answer, name="script") as engine:
-            sampler.sample(engine, problems, SETTINGS, folder, name="resume", progress=Silent())
-    except KeyboardInterrupt:
-        took, peak = time.perf_counter() - start, peak_gb()
-    samples = SETTINGS.samples_per_problem * (problems.height - 1)
-    print(f"resume of {samples:,} samples of {TEXT_CHARS:,} characters: {took:.2f} s, {peak:.2f} GB  "
-          "target <= 5 s, 1 GB")  # fmt: skip
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=100_000, help="finished samples of the run that goes on")
-    parser.add_argument("--resume", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.resume:
-        resumed(given.resume)
-    else:
-        with tempfile.TemporaryDirectory(dir=".") as name:
-            grouped_against_single(Path(name))
-            sealed_bytes(Path(name))
-            (Path(name) / "run").mkdir()
-            resume(Path(name) / "run", given.samples)
+    with tempfile.TemporaryDirectory(dir=".") as name:
+        grouped_against_single(Path(name))
+        sealed_bytes(Path(name))

@@ -5,6 +5,10 @@
 Fixed k = 8 is given the same quota: of each problem at most K accepted samples count, since a dataset that takes K of a
 problem throws the others away. Keeping everything is printed beside it; those rows are mostly near-copies of answers to
 easy problems. Giving up is printed with the coverage that it costs.
+
+Deciding from sample to sample cannot do better at equal coverage: the order in which samples come says nothing of them,
+and one that is not drawn may be the one that is missing. At K = 2 it is 1.97 times fixed k, 57 % of whose tokens are in
+rejected samples. Without those it would be 4.6 times; had they been ended half-way, 2.8.
 """
 
 import argparse
@@ -41,7 +45,7 @@ def main() -> None:
         table = sample(
             engine, problems, settings, folder, name=str(until), progress=Lines(print), until=until, accepts=accepts
         )
-        return table.with_columns(accepted=pl.Series(accepts(table), dtype=pl.Boolean))
+        return table.with_columns(accepted=pl.Series([each.accepted for each in accepts(table)], dtype=pl.Boolean))
 
     with (
         tempfile.TemporaryDirectory() as folder,

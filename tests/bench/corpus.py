@@ -39,6 +39,12 @@ WRONG, BOXED, BOILERPLATE = 0.3, 0.9, 0.05
 MEDIAN_CHARS, SIGMA = 16_500, 0.6
 """Of the reasoning, log-normal: 20,000 characters on average."""
 POOL_SENTENCES = 40_000
+COLUMNS = {**TRAJECTORY, "planted": pl.String}
+MADE = (
+    "problem_id", "problem", "reference_answer", "domain", "source", "sample", "samples_drawn", "teacher",
+    "reasoning", "response", "finish_reason", "prompt_tokens", "completion_tokens", "planted",
+)  # fmt: skip
+"""Columns that `_rows` makes, in its order; the others are null."""
 SLOT = re.compile("@([a-z]+)")
 
 
@@ -47,10 +53,13 @@ def frames(rows: int, *, seed: int = 0, k: int = 8, frame_rows: int = 1000) -> I
 
     The rows do not depend on ``rows`` or ``frame_rows``: a longer corpus begins with the shorter one.
     """
-    made = _rows(seed, k)
+    rows_made = _rows(seed, k)
     for start in range(0, rows, frame_rows):
-        part = [next(made) for _ in range(min(frame_rows, rows - start))]
-        yield pl.DataFrame(part, schema={**TRAJECTORY, "planted": pl.String}, orient="row")
+        part = [next(rows_made) for _ in range(min(frame_rows, rows - start))]
+        made = pl.DataFrame(part, schema={name: COLUMNS[name] for name in MADE}, orient="row")
+        yield made.select(
+            pl.col(name) if name in MADE else pl.lit(None, dtype).alias(name) for name, dtype in COLUMNS.items()
+        )
 
 
 @lru_cache(maxsize=4)
@@ -84,7 +93,7 @@ def _rows(seed: int, k: int) -> Iterator[tuple[Any, ...]]:
                 before.append((reasoning, response, finish))
             yield (
                 f"corpus-{seed}-{number}", problem, answer.gold, "math", "synthetic", sample, k, "synthetic@1",
-                reasoning, response, finish, len(problem) // 4, (len(reasoning) + len(response)) // 4, None, plant,
+                reasoning, response, finish, len(problem) // 4, (len(reasoning) + len(response)) // 4, plant,
             )  # fmt: skip
 
 

@@ -1,0 +1,240 @@
+"""What samples that are still to be drawn will cost and bring, foreseen from those that are there.
+
+The rest of a run is played through by the scheduler itself, many times: each time with other problems for evidence
+(bootstrap) and other luck. So an estimate knows that a few hard problems ask for many samples one after another, that
+what is rejected is longer than what is accepted, and that seats stay empty at the end. Samples nothing.
+"""
+
+import heapq
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from distill.lineage import Key
+from distill.metrics import Estimate
+from distill.scheduler import Scheduler
+
+Floats = NDArray[np.float64]
+
+
+RATES = np.linspace(0, 1, 21)
+"""Acceptance rates that problems are taken to have."""
+PLAYED_SAMPLES = 4_000
+"""Samples that a run is played through with, at most; of a longer one a part of the problems is played."""
+PLAYS = 100
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Finished samples (entry i of an array is of sample i) and their problems."""
+
+    problem: NDArray[np.int64]
+    """0 .. problems - 1."""
+    tokens: Floats
+    accepted: NDArray[np.bool_]
+    weight: Floats
+    """How many samples it stands for: 1, or more where it is a long one and others as long are still running."""
+    unseen: float
+    """Share of samples that are longer than all of these."""
+    tail: Floats
+    """Lengths that those may have, each as likely."""
+    times: Floats
+    """How often each problem counts."""
+    max_tokens: int
+
+    @classmethod
+    def of(cls, samples: pl.DataFrame, max_tokens: int, running: Sequence[float] = ()) -> Self:
+        """From the columns problem_id, completion_tokens and accepted, of at least one sample.
+
+        `running` has the tokens so far of samples that have not finished: long samples finish late, so those that have
+        finished are too short as a whole. Kaplan and Meier's estimate (1958) corrects for that, with an exponential
+        tail (Brown, Hollander and Korwar 1974) beyond the longest that has finished.
+        """
+        unfinished = np.asarray(running, dtype=float)
+        tokens = samples["completion_tokens"].to_numpy().astype(float)
+        problem = samples["problem_id"].rank("dense").to_numpy().astype(np.int64) - 1
+        weight, unseen = _kaplan_meier(tokens, unfinished)
+        mean = (tokens.sum() + unfinished.sum()) / tokens.size
+        tail = np.minimum(tokens.max() - mean * np.log1p(-(np.arange(20) + 0.5) / 20), max_tokens)
+        accepted = samples["accepted"].to_numpy().astype(bool)
+        return cls(problem, tokens, accepted, weight, unseen, tail, np.ones(problem.max() + 1), max_tokens)
+
+    def resampled(self, random: np.random.Generator) -> Self:
+        """As many problems, drawn with replacement."""
+        drawn = random.integers(self.times.size, size=self.times.size)
+        return replace(self, times=np.bincount(drawn, minlength=self.times.size).astype(float))
+
+
+def _kaplan_meier(finished: Floats, running: Floats) -> tuple[Floats, float]:
+    """What each finished sample counts for, 1 on average; and the share that is longer than all of them."""
+    values = np.concatenate([finished, running])
+    order = np.lexsort((np.arange(values.size) >= finished.size, values))  # of equals, the finished first
+    ends = order < finished.size
+    at_risk = values.size - np.arange(values.size)
+    survive = np.concatenate([[1.0], np.cumprod(1 - ends / at_risk)])
+    share = np.empty(values.size)
+    share[order] = survive[:-1] * ends / at_risk
+    share = share[: finished.size]
+    return share * finished.size / share.sum(), float(survive[-1])
+
+
+class World:
+    """How problems and samples are distributed, as far as evidence shows: draws new ones like those seen."""
+
+    def __init__(self, evidence: Evidence, random: np.random.Generator) -> None:
+        self._random = random
+        self._shares = _mixture(evidence)
+        self._lengths = [_Lengths(evidence, accepted, random) for accepted in (False, True)]
+
+    def rates(self, accepted: Sequence[int], judged: Sequence[int]) -> list[float]:
+        """An acceptance rate of each problem, given how many of its judged samples were accepted."""
+        likely = _likelihood(np.asarray(accepted, float), np.asarray(judged, float)) * self._shares
+        total = np.cumsum(likely, axis=1)
+        drawn = self._random.random((len(total), 1)) * total[:, -1:]
+        rates: list[float] = RATES[np.minimum((drawn > total).sum(axis=1), RATES.size - 1)].tolist()
+        return rates
+
+    def sample(self, rate: float, beyond: float = 0.0) -> tuple[float, bool]:
+        """Tokens of one more sample, which has more than so many already, and whether it is accepted."""
+        accepted = bool(self._random.random() < rate)
+        return self._lengths[accepted].draw(beyond), accepted
+
+
+class _Lengths:
+    """The lengths of accepted, or of rejected samples."""
+
+    def __init__(self, evidence: Evidence, accepted: bool, random: np.random.Generator) -> None:
+        weight = evidence.weight * evidence.times[evidence.problem]
+        chosen = weight * (evidence.accepted == accepted)
+        chosen = chosen if chosen.any() else weight  # none of the kind was seen
+        self._tokens, self._random = np.append(evidence.tokens, evidence.tail), random
+        tail = np.full(evidence.tail.size, evidence.unseen / evidence.tail.size)
+        self._shares = np.append(chosen / chosen.sum() * (1 - evidence.unseen), tail)
+        self._most = float(evidence.max_tokens)
+        self._drawn: list[float] = []
+
+    def draw(self, beyond: float = 0.0) -> float:
+        """One that is longer than `beyond`; max_tokens where none is."""
+        if beyond > 0:
+            longer = np.where(self._tokens > beyond, self._shares, 0.0)
+            some = longer.sum()
+            return float(self._random.choice(self._tokens, p=longer / some) if some > 0 else self._most)
+        if not self._drawn:
+            self._drawn = self._random.choice(self._tokens, p=self._shares, size=1_000).tolist()
+        return self._drawn.pop()
+
+
+def _mixture(evidence: Evidence) -> Floats:
+    """The share of problems at each of RATES: nonparametric maximum likelihood (Laird 1978), by EM.
+
+    One problem more, of which nothing is known, keeps a few problems from claiming that all others are like them.
+    """
+    judged = np.bincount(evidence.problem, evidence.weight, evidence.times.size)
+    accepted = np.bincount(evidence.problem, evidence.weight * evidence.accepted, evidence.times.size)
+    likely = _likelihood(accepted.astype(float), judged.astype(float))
+    shares = np.full(RATES.size, 1 / RATES.size)
+    for _ in range(100):
+        posterior = likely * shares
+        posterior *= (evidence.times / posterior.sum(axis=1))[:, None]
+        shares = (posterior.sum(axis=0) + 1 / RATES.size) / (evidence.times.sum() + 1)
+    return shares
+
+
+def _likelihood(accepted: Floats, judged: Floats) -> Floats:
+    """Of each problem's counts (rows) at each rate (columns)."""
+    return np.maximum(RATES ** accepted[:, None] * (1 - RATES) ** (judged - accepted)[:, None], 1e-300)
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What is still to come; each with a 95 % interval."""
+
+    samples: Estimate
+    tokens: Estimate
+    """Completion tokens."""
+    accepted: Estimate
+    solved: Estimate
+    """Problems that get their first accepted sample."""
+    turns: Estimate
+    """How long it takes, in the time that a seat (a request in flight) takes for a token."""
+
+
+def rest(
+    scheduler: Scheduler,
+    evidence: Evidence,
+    *,
+    seats: int,
+    running: Mapping[Key, float] = MappingProxyType({}),
+    unjudged: Container[Key] = (),
+    accepting: bool = True,
+    plays: int = PLAYS,
+    seed: int = 0,
+) -> Rest:
+    """Play the rest of a run, with so many requests in flight. `running` has the tokens so far of those that are now;
+    `unjudged` are samples that have finished and wait for a verdict.
+
+    Without `accepting`, the scheduler is told of no acceptance, as where a fixed number of samples is drawn.
+    """
+    random = np.random.default_rng(seed)
+    still = scheduler.open_problems()
+    most = max(1, PLAYED_SAMPLES // scheduler.until.max_samples)
+    played = []
+    for _ in range(plays):
+        some = still if len(still) <= most else random.choice(still, most, replace=False).tolist()
+        world = World(evidence.resampled(random), random)
+        played.append(
+            _play(scheduler.part(some), world, seats, running, unjudged, accepting) * np.array(_scales(still, some))
+        )
+    table = np.array(played)
+    if len(still) > most:  # what is not played keeps all seats busy
+        table[:, 4] += table[:, 1] * (1 - most / len(still)) / seats
+    low, middle, high = np.quantile(table, [0.025, 0.5, 0.975], axis=0)
+    return Rest(*(Estimate(*each) for each in zip(middle.tolist(), low.tolist(), high.tolist(), strict=True)))
+
+
+def _scales(still: Sequence[str], some: Sequence[str]) -> list[float]:
+    """What the played part's numbers are multiplied by: all but the time at its end."""
+    return [len(still) / max(1, len(some))] * 4 + [1.0]
+
+
+def _play(
+    scheduler: Scheduler,
+    world: World,
+    seats: int,
+    running: Mapping[Key, float],
+    unjudged: Container[Key],
+    accepting: bool,
+) -> NDArray[np.float64]:
+    """Samples, tokens, accepted, solved and turns of one run to its end."""
+    standing = scheduler.standing()
+    rates = dict(zip(standing, world.rates(*zip(*standing.values(), strict=True)) if standing else [], strict=True))
+    solved = {problem_id for problem_id, (accepted, _) in standing.items() if accepted}
+    was_solved, samples, tokens, accepted_rows, now = len(solved), 0, 0.0, 0, 0.0
+    flight: list[tuple[float, int, Key, bool]] = []
+
+    def start(key: Key, done: float) -> None:
+        nonlocal samples, tokens
+        length, accepted = world.sample(rates[key[0]], done)
+        samples, tokens = samples + 1, tokens + length - done
+        heapq.heappush(flight, (now + length - done, samples, key, accepted))
+
+    for key in scheduler.unanswered():
+        if key in unjudged:
+            heapq.heappush(flight, (now, -len(flight), key, world.sample(rates[key[0]])[1]))
+        else:
+            start(key, running.get(key, 0.0))
+    while True:
+        while len(flight) < seats and (following := scheduler.next()):
+            start(following, 0.0)
+        if not flight:
+            return np.array([samples, tokens, accepted_rows, len(solved) - was_solved, now])
+        now, _, key, accepted = heapq.heappop(flight)
+        scheduler.judged(*key, accepted and accepting)
+        if accepted:
+            accepted_rows += 1
+            solved.add(key[0])

@@ -1,0 +1,97 @@
+"""Verdicts on samples as they finish, by which is decided what to ask for next. Does not sample."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self
+
+import polars as pl
+
+from distill.followups import FollowUps, Row
+from distill.known_verdicts import KnownVerdicts
+from distill.lineage import ROOM
+from distill.opinion import Opinion
+from distill.outlook import Outlook
+from distill.samples import COMPLETION
+from distill.scheduler import Scheduler
+from distill.store import KEY
+
+Accepts = Callable[[pl.DataFrame], list[Opinion]]
+"""What is made of each of some finished samples (columns of `COMPLETION`)."""
+
+
+class Judging:
+    """Judges finished samples beside the engine, in a thread: it need not wait while others are being sampled."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        follow_ups: FollowUps,
+        accepts: Accepts | None,
+        outlook: Outlook,
+        verdicts: KnownVerdicts,
+    ) -> None:
+        self._scheduler, self._follow_ups, self._accepts, self._outlook = scheduler, follow_ups, accepts, outlook
+        self._verdicts = verdicts
+        self.accepting = accepts is not None
+        self._waiting: list[Row] = []
+        self._judged: tuple[pl.DataFrame, Future[list[Opinion]]] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="judging")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._thread.shutdown()
+        if self._judged and not self._judged[1].exception():  # sampling was interrupted meanwhile
+            self._verdicts.add(self._judged[0], self._judged[1].result())
+        self._verdicts.save()
+
+    def skip(self, keys: pl.DataFrame) -> None:
+        """Take samples that nobody looks at."""
+        for problem_id, number in keys.select(KEY).iter_rows():
+            self._scheduler.judged(problem_id, number, False)
+
+    def recall(self, samples: pl.LazyFrame) -> pl.DataFrame:
+        """Take those of the samples on which a verdict is known, and give their rows' numbers.
+
+        None where samples may be mended or vote: that takes their texts.
+        """
+        texts = self._follow_ups.tries is not None or self._scheduler.until.vote is not None
+        found = self._verdicts.find(samples.clear() if texts else samples)
+        for row in found.iter_rows(named=True):
+            self._scheduler.judged(row["problem_id"], row["sample"], row["accepted"])
+            self._outlook.judged(row, row["accepted"])
+        return found.select("row")
+
+    def replay(self, rows: list[Row]) -> None:
+        """Judge samples that were there before."""
+        for row in rows:
+            self.take(row)
+        self.settle(wait=True)
+
+    def take(self, row: Row) -> None:
+        """A sample has finished."""
+        if self._accepts is None:
+            self._scheduler.judged(row["problem_id"], row["sample"], False)
+            self._outlook.judged(row, False)
+        else:
+            self._outlook.waits(row)
+            self._waiting.append({column: row[column] for column in COMPLETION})
+
+    def settle(self, *, wait: bool) -> None:
+        """Pass on the verdicts that are in, and have the samples judged that wait; with `wait`, all of them."""
+        while self._judged or self._waiting:
+            if self._judged is None:
+                assert self._accepts is not None
+                table, self._waiting = pl.DataFrame(self._waiting, schema=COMPLETION), []
+                self._judged = table, self._thread.submit(self._accepts, table)
+            table, future = self._judged
+            if not (wait or future.done()):
+                return
+            self._judged, opinions = None, future.result()
+            self._verdicts.add(table, opinions)
+            for row, opinion in zip(table.iter_rows(named=True), opinions, strict=True):
+                if row["sample"] < ROOM:
+                    self._scheduler.judged(row["problem_id"], row["sample"], opinion.accepted, opinion.ballot)
+                self._follow_ups.judged(row, opinion)
+                self._outlook.judged(row, opinion.accepted)

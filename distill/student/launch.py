@@ -1,0 +1,145 @@
+"""Training by several processes, one a device: what `accelerate launch` is told, and how its progress is followed.
+
+The rows were checked and tokenised before, once; `worker.py` is what each process runs.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from distill.progress import Progress
+from distill.recipe.student import Arm, Launch, Student
+from distill.store import write_parquet, write_text
+from distill.student.rows import Rows
+from distill.student.training import TrainingError, checkpoint_folder, last_checkpoint
+
+JOB = "launch"
+"""The folder of what the processes read and write, in the student's."""
+STEP = "distill step "
+"""How a line begins by which the first process tells of its progress."""
+PORT = 29_500
+LAST_LINES = 15
+"""Lines of the processes' output that an error shows."""
+
+
+def train_launched(
+    rows: Rows,
+    *,
+    name: str,
+    key: str,
+    base: str,
+    arm: Arm,
+    settings: Student,
+    steps: int,
+    out: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train on rows that were checked, by the processes of `settings.launch`. Returns what `sft.train_rows` does.
+
+    Raises TrainingError with the end of what the processes said, where they fail; all they said is in the job's folder.
+    """
+    assert settings.launch is not None
+    last_checkpoint(checkpoint_folder(out, key))  # half-written ones go before several processes look for one
+    job = out / JOB
+    shutil.rmtree(job, ignore_errors=True)
+    job.mkdir(parents=True)
+    ids = pl.Series(rows.ids, dtype=pl.List(pl.Int32))
+    write_parquet(pl.DataFrame({"ids": ids, "prompt": rows.prompts}), job / "rows.parquet")
+    told = {
+        "name": name,
+        "key": key,
+        "base": base,
+        "out": str(out),
+        "arm": arm.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json"),
+    }
+    write_text(job / "job.json", json.dumps(told, indent=2) + "\n")
+    said = command(settings, job)
+    for machine in range(1, settings.launch.machines):
+        progress.say(f"  run on machine {machine}: {' '.join(command(settings, job, machine=machine))}")
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": _environment()}
+    with (
+        progress.task(f"training {name}", steps) as advance,
+        open(job / "output.txt", "w", encoding="utf-8") as log,
+        subprocess.Popen(said, text=True, errors="replace", **options) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if line.startswith(STEP):
+                    units, _, note = line.removeprefix(STEP).strip().partition(" ")
+                    advance(int(units), note)
+                else:
+                    log.write(line)
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode:
+        end = (job / "output.txt").read_text(encoding="utf-8").splitlines()[-LAST_LINES:]
+        raise TrainingError(
+            f"{name}: the processes of launch ended with {process.returncode}; all that they said is in "
+            f"{job / 'output.txt'}, at its end:\n" + "\n".join(end)
+        )
+    facts: dict[str, Any] = json.loads((job / "facts.json").read_text(encoding="utf-8"))
+    shutil.rmtree(job)
+    return facts
+
+
+def command(settings: Student, job: Path, *, machine: int = 0) -> list[str]:
+    """What starts the processes of one machine."""
+    launch = settings.launch
+    assert launch is not None
+    several = {
+        "num_machines": launch.machines,
+        "machine_rank": machine,
+        "num_processes": launch.devices * launch.machines,
+    }
+    found = {"main_process_ip": platform.node(), "main_process_port": PORT} if launch.machines > 1 else {}
+    options = {**several, **found, "mixed_precision": "bf16" if settings.precision == "bf16" else "no"}
+    flags = [part for name, value in {**options, **_sharding(launch)}.items() for part in (f"--{name}", str(value))]
+    kind = {"none": "--multi_gpu", "fsdp2": "--use_fsdp", "zero3": "--use_deepspeed"}[launch.shard]
+    context = ["--use_parallelism_config"] if launch.context_parallel > 1 else []
+    start = [sys.executable, "-m", "accelerate.commands.launch", kind, *context, *flags]
+    return [*start, "--module", "distill.student.worker", str(job)]
+
+
+def _sharding(launch: Launch) -> dict[str, Any]:
+    """How accelerate is told to share out weights, gradients and optimizer, and rows."""
+    if launch.shard == "zero3":
+        where = "cpu" if launch.offload else "none"
+        return {
+            "zero_stage": 3,
+            "zero3_init_flag": "true",
+            "zero3_save_16bit_model": "true",
+            "offload_optimizer_device": where,
+            "offload_param_device": where,
+        }
+    if launch.shard == "none":
+        return {}
+    context = {
+        "parallelism_config_cp_size": launch.context_parallel,
+        "parallelism_config_dp_shard_size": launch.batches,
+    }
+    return {
+        "fsdp_version": 2,
+        "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "fsdp_state_dict_type": "FULL_STATE_DICT",
+        "fsdp_cpu_ram_efficient_loading": "true",
+        "fsdp_offload_params": str(launch.offload).lower(),
+        **(context if launch.context_parallel > 1 else {}),
+    }
+
+
+def _environment() -> dict[str, str]:
+    """Ours, in which the processes find the same modules; without GPUs they are told so, or accelerate expects them."""
+    import torch
+
+    without = {} if torch.cuda.is_available() else {"ACCELERATE_USE_CPU": "true"}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **without}

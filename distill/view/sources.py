@@ -1,0 +1,119 @@
+"""Where the rows of a run lie: in its finished tables, or, while it is sampling, in its journal.
+
+Reads only. Texts are read for the rows that are looked at, everything else once.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from distill.chat import split_completions
+from distill.journal import read_rows
+from distill.samples import FAILED, JOURNAL, JOURNALED
+from distill.store import KEY, RunError
+
+THIN = ("problem_id", "sample", "source", "completion_tokens")
+"""Columns that are held of every row."""
+
+Fingerprint = tuple[tuple[int, int] | None, ...]
+"""When each file was last written, and its size."""
+
+
+def fingerprint(folder: Path) -> Fingerprint:
+    """What changes when there is something new to see."""
+    manifests = [folder / "manifests" / f"{stage}.json" for stage in ("trajectories", "verdicts")]
+    return tuple(_stamp(path) for path in (_journal(folder), _table(folder), _verdicts(folder), *manifests))
+
+
+@dataclass(frozen=True)
+class Source:
+    """The trajectories and verdicts of a run's folder, as they lie there now."""
+
+    trajectories: pl.LazyFrame
+    """Rows with their texts; of a run that is sampling, every row of its journal, with a whole `text`."""
+    verdicts: pl.LazyFrame | None
+    journaled: pl.DataFrame | None
+    """Of a run that is sampling: its samples, each with the place of its `row` in the journal. None of another run."""
+    questions: pl.LazyFrame | None
+    """Of a run that is sampling: its problems."""
+    outdated: bool
+    """Whether the verdicts are of an earlier time: no manifest vouches for them."""
+
+    @classmethod
+    def of(cls, folder: Path) -> "Source":
+        """Raises RunError where there is no trajectory yet."""
+        judged = pl.scan_parquet(_verdicts(folder), glob=False) if _verdicts(folder).is_file() else None
+        outdated = judged is not None and not (folder / "manifests" / "verdicts.json").is_file()
+        finished = (folder / "manifests" / "trajectories.json").is_file() or not _journal(folder).is_file()
+        if finished and _table(folder).is_file():
+            return cls(pl.scan_parquet(_table(folder), glob=False), judged, None, None, outdated)
+        if not _journal(folder).is_file():
+            raise RunError(f"{folder} has no trajectories yet: run `distill trajectories` with its recipe first")
+        rows = read_rows(_journal(folder), JOURNALED, check=False)  # who samples checks the shards
+        questions = pl.scan_parquet(folder / "problems.parquet", glob=False).drop("split")
+        samples = rows.select(*KEY, "finish_reason", "completion_tokens").with_row_index("row")
+        samples = samples.unique(KEY, keep="last", maintain_order=True).filter(~FAILED)
+        samples = samples.join(questions.select("problem_id", "source"), on="problem_id", maintain_order="left")
+        return cls(rows, judged, samples.collect(), questions, outdated)
+
+    @property
+    def filters(self) -> list[str]:
+        """Names of the filters that judged, in chain order; members of combinators left out."""
+        columns = [] if self.verdicts is None else self.verdicts.collect_schema().names()
+        names = [column.removeprefix("verdict_") for column in columns if column.startswith("verdict_")]
+        return [name for name in names if "." not in name]
+
+    def thin(self) -> pl.DataFrame:
+        """The columns `THIN` of every row, in the run's order."""
+        rows = self.trajectories.select(THIN).collect() if self.journaled is None else self.journaled.select(THIN)
+        return rows.with_columns(pl.col("source").cast(pl.Categorical))
+
+    def read(self, rows: list[int], columns: Iterable[str] | None = None) -> pl.DataFrame:
+        """The rows of these numbers, in their order, or some columns of them."""
+        if self.journaled is None:
+            return at(self.trajectories if columns is None else self.trajectories.select(columns), rows)
+        assert self.questions is not None
+        found = at(self.trajectories, self.journaled["row"].gather(rows).to_list())
+        asked = self.questions.filter(pl.col("problem_id").is_in(found["problem_id"].unique().implode())).collect()
+        found = found.join(asked, on="problem_id", how="left", maintain_order="left")
+        found = found.with_columns(*split_completions(found["text"])).drop("text")
+        return found if columns is None else found.select(columns)
+
+    def asking(self, words: str) -> pl.Series:
+        """The ids of the problems whose text has these words, in any case."""
+        asked = self.trajectories if self.questions is None else self.questions
+        has = pl.col("problem").str.to_lowercase().str.contains(words.lower(), literal=True)
+        return asked.filter(has).select("problem_id").unique().collect()["problem_id"]
+
+
+def at(frame: pl.LazyFrame, rows: list[int]) -> pl.DataFrame:
+    """The rows of a table that have these numbers, in the order of `rows`; neighbours are read together."""
+    runs: list[list[int]] = []
+    for row in rows:
+        if runs and row == runs[-1][-1] + 1:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    return pl.concat([frame.slice(run[0], len(run)) for run in runs] or [frame.clear()]).collect()
+
+
+def _journal(folder: Path) -> Path:
+    return folder / "trajectories" / JOURNAL
+
+
+def _table(folder: Path) -> Path:
+    return folder / "trajectories" / "trajectories.parquet"
+
+
+def _verdicts(folder: Path) -> Path:
+    return folder / "verdicts" / "verdicts.parquet"
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_size

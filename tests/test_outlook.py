@@ -1,0 +1,109 @@
+"""What is told while a run samples: how far it is and what is left, foreseen by playing the rest of it."""
+
+import json
+import random
+
+import polars as pl
+import pytest
+
+from distill import outlook, sampler
+from distill.engines.scripted import ScriptedEngine
+from distill.metrics import Estimate
+from distill.opinion import Opinion
+from distill.outlook import keep_plan
+from distill.progress import Lines, Silent
+from distill.recipe.trajectories import Generation, Until
+from distill.watch import Watch
+
+PROBLEMS = pl.DataFrame({"problem_id": [f"p{n}" for n in range(300)], "problem": ["?"] * 300})
+
+
+class Told(Silent):
+    """Keeps what is told of the time left, and when, and the lines."""
+
+    def __init__(self, clock):
+        self.lines, self.left, self.clock = [], [], clock
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def task(self, name, total, *, done=0):
+        from contextlib import nullcontext
+
+        def advance(units, note="", left_s=None):
+            self.left.append((self.clock(), left_s))
+            self.note = note
+
+        return nullcontext(advance)
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """Samples of problems from hopeless to easy; each takes a second for a token, one at a time."""
+    now = [0.0]
+    monkeypatch.setattr(sampler, "Watch", lambda: Watch(lambda: now[0]))
+    monkeypatch.setattr(outlook, "FIRST_S", 7000.0)
+
+    def answer(request):
+        problem = int(request.request_id[1:].partition("#")[0])
+        chance = random.Random(request.seed)
+        right = chance.random() < problem * 37 % 100 / 100
+        words = chance.randrange(5, 15) + (0 if right else 10)
+        now[0] += words
+        return "word " * (words - 1) + ("right" if right else "wrong")
+
+    def drawn(**takes):
+        told = Told(lambda: now[0])
+        with ScriptedEngine(answer, name="script") as engine:
+            settings = Generation(samples_per_problem=3, max_tokens=100)
+            table = sampler.sample(engine, PROBLEMS, settings, tmp_path, name="t", progress=told, **takes)
+        return told, table, now[0]
+
+    return drawn
+
+
+def accepts(completions: pl.DataFrame) -> list[Opinion]:
+    return [Opinion(text.endswith("right")) for text in completions["text"]]
+
+
+def numbers(line: str) -> list[float]:
+    words = line.replace(",", "").replace(" - ", " ").split()
+    return [float(word) for word in words if word.isdigit()]
+
+
+def test_what_is_left_is_foreseen_and_told_beside_the_plan(drawn, tmp_path):
+    keep_plan(tmp_path, {"samples": Estimate(900.0, 700.0, 1100.0)})
+    told, table, seconds = drawn(until=Until(accepted=2, max_samples=8), accepts=accepts)
+    title, samples, tokens, accepted, solved, left = told.lines
+    assert title.endswith("as planned")
+    right = table.filter(pl.col("text").str.ends_with("right"))
+    truth = (table.height, table["completion_tokens"].sum(), right.height, right["problem_id"].n_unique())
+    for true, line in zip(truth, (samples, tokens, accepted, solved), strict=True):
+        _, low, high, *planned = numbers(line)
+        assert low <= true <= high, line
+        assert planned == ([700, 1100] if line is samples else [])
+    assert " h " in left
+    assert max(map(len, told.lines)) <= 80
+    assert told.left[0][1] is None, "nothing is foreseen from a sample or two"
+    when, left_s = next(each for each in told.left if each[0] > seconds / 2)
+    assert left_s == pytest.approx(seconds - when, rel=0.3)
+    assert f"{right.height} accepted, {truth[3]} solved, " in told.note
+    assert f"{1000 * right.height / truth[1]:.3g} accepted per 1k tokens, 1 tokens/s, {truth[1]:,} tokens" in told.note
+
+
+def test_a_fixed_number_is_foreseen_too_and_a_plan_that_cannot_be_read_is_none(drawn, tmp_path):
+    (tmp_path / "plan.json").write_text(json.dumps({"samples": "many"}))
+    told, table, _ = drawn()
+    title, samples, tokens, _ = told.lines
+    assert "planned" not in title
+    assert numbers(samples) == [900]
+    _, low, high = numbers(tokens)
+    assert low <= table["completion_tokens"].sum() <= high
+
+
+def test_a_log_has_the_time_left_as_it_is_told():
+    now, lines = [0.0], []
+    with Lines(lines.append, clock=lambda: now[0]).task("t", 10) as advance:
+        now[0] = 70.0
+        advance(5, "x", 7200.0)
+    assert lines[0] == "  t: 5/10, about 2 h 00 min left, x"

@@ -1,0 +1,150 @@
+"""A student on the Hub: what of its folder is sent, its card, and the same promises as for a dataset."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hub_server import Fault, Repo
+from pushing import RECIPE, REPO, TOKEN, make_run, paths, push_run, sent
+
+from distill import student
+from distill.push import model
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own
+
+MODEL = "me/sums-tiny"
+ARMS = """\
+student:
+  arms:
+    tiny: {base: {architecture: qwen2, hidden_size: 16, layers: 1, heads: 2}, license: mit}
+    bare: {own: {epochs: 1}, base: {architecture: qwen2, hidden_size: 16, layers: 1, heads: 2}, rows: verify_math}
+"""
+LEFT_BESIDE = ("training_args.bin", "training.jsonl", "checkpoint-2/optimizer.pt", "sft.yaml")
+
+
+def untrained(rows, *, base, out, **_):
+    """In place of training, which has its own tests: the base as it was, and what a trainer leaves beside it."""
+    shutil.copytree(base, out, dirs_exist_ok=True)
+    for name in LEFT_BESIDE:
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("/home/ada")
+    return {"rows": len(rows), "dropped": {}, "steps": 3, "seconds": 1.5, "loss": 5.25}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(student.METHODS, "sft", (untrained, student.METHODS["sft"][1]))
+        return make_run(tmp_path_factory.mktemp("students"), RECIPE + ARMS)
+
+
+def push_student(made, *options, arm="tiny"):
+    return push_run(made, "--student", arm, *options, repo=MODEL)
+
+
+def test_a_student_is_sent_privately_in_one_commit_and_only_what_a_model_is(hub, made, tmp_path):
+    code, said = push_student(made)
+    assert code == 0, said
+    (created,) = hub.received("POST", "/repos/create")
+    assert json.loads(created.body)["visibility"] == "private"
+    ((header, *operations),) = sent(hub)
+    repo = hub.models[MODEL]
+    assert header["value"]["parentCommit"] == next(iter(repo.commits))
+    assert set(paths(operations)) == {
+        "README.md",
+        "chat_template.jinja",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "recipe.lock.json",
+        "recipe.yaml",
+        "report.html",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    seen = len(hub.seen)
+    assert push_student(made)[0] == 0
+    assert {request.method for request in hub.seen[seen:]} <= {"GET", "HEAD"}
+    for path, content in repo.files.items():
+        (tmp_path / path).write_bytes(content)
+    transformers = pytest.importorskip("transformers")
+    transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(tmp_path)
+
+
+def test_the_card_links_the_dataset_that_it_was_made_from_and_no_other(hub, made):
+    code, said = push_student(made, "--dataset", REPO)
+    assert (code, "holds no dataset that distill pushed" in said) == (1, True), said
+    assert push_run(made)[0] == 0
+    lock = json.loads(hub.repos[REPO].files["recipe.lock.json"])
+    code, said = push_student(made, "--dataset", REPO)
+    assert code == 0, said
+    card = hub.models[MODEL].files["README.md"].decode()
+    commit = list(hub.repos[REPO].commits)[-1]
+    assert f"datasets/{REPO}/tree/{commit}), digest {lock['stages']['dataset']['digest']} |" in card
+    head = pytest.importorskip("huggingface_hub").ModelCard(card).data
+    assert (head.datasets, head.license, head.base_model) == ([REPO], "mit", None), "a base from scratch has no address"
+    lock["stages"]["dataset"]["digest"] = "0" * 16
+    hub.repos[REPO].add({**hub.repos[REPO].files, "recipe.lock.json": json.dumps(lock).encode()})
+    code, said = push_student(made, "--dataset", REPO)
+    assert (code, "holds another dataset" in said) == (1, True), said
+    assert len(sent(hub)) == 2
+
+
+def test_the_card_says_what_it_was_trained_on(hub, made):
+    assert push_student(made)[0] == 0
+    card = hub.models[MODEL].files["README.md"].decode()
+    for part in (
+        "| trained on | rows of the dataset |",
+        "| loss | 5.25 |",
+        "| learning_rate | 0.0001 |",
+        "| the problems of distill/arithmetic | cc0-1.0 |\n| the teacher's outputs | mit |",
+        "What it has learned was not measured.",
+        "distill run recipe.yaml --name sums",
+    ):
+        assert part in card, part
+
+
+def test_every_method_says_what_it_learns_from():
+    assert set(model.LEARNS) == set(student.METHODS)
+
+
+def of_the_world(hub, made):
+    hub.models[MODEL] = Repo(private=False)
+    hub.models[MODEL].add({".gitattributes": b""})
+
+
+def weights_of_others(hub, made):
+    hub.models[MODEL] = Repo(private=True)
+    hub.models[MODEL].add({"pytorch_model.bin": b"pickle"})
+
+
+def secret_in_config(hub, made):
+    (made / "runs/sums/student/tiny/config.json").write_text(json.dumps({"model_type": "qwen2", "token": TOKEN}))
+
+
+REFUSED = {
+    "it is public": (of_the_world, "tiny", "me/sums-tiny is public, but the command has no --public"),
+    "weights of others": (weights_of_others, "tiny", "pytorch_model.bin, which no push of ours wrote"),
+    "secret in its configuration": (secret_in_config, "tiny", "config.json, line 1: hugging_face_token"),
+    "no such student": (lambda hub, made: None, "tin", "has no student 'tin'; it has tiny, bare"),
+    "no licence": (lambda hub, made: None, "bare", "student.arms.bare.license: a licence that those of"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_must_not_be_pushed_sends_nothing(hub, made, tmp_path, name):
+    arrange, arm, says = REFUSED[name]
+    copy = Path(shutil.copytree(made, tmp_path / "copy"))
+    arrange(hub, copy)
+    code, said = push_student(copy, arm=arm)
+    assert (code, says in said) == (1, True), said
+    assert {request.method for request in hub.seen} <= {"GET"}
+
+
+def test_a_lost_answer_makes_no_second_commit(hub, made):
+    hub.faults.append(Fault("POST", "/commit/", lambda reply: (reply(), None)[1]))
+    assert push_student(made)[0] == 0
+    assert len(sent(hub)) == 1
+    assert len(hub.models[MODEL].commits) == 2
