@@ -190,7 +190,8 @@ class Filter(BaseModel):
                 back = places.search_sorted(rows["place"])
                 yield self._readable(rows)[0].with_columns(place=back)
 
-        known = sketches.filter(readable).struct.unnest()
+        # Of many chunks, an empty one among them, Polars panics where text is made within a group.
+        known = sketches.filter(readable).struct.unnest().rechunk()
         return self._with_missing(self.judge_sketches(known, of_readable), readable)
 
     def _readable(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:

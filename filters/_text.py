@@ -22,7 +22,7 @@ def whole_text() -> pl.Expr:
 
 BATCH_BYTES = 16 << 20
 """Text looked at at a time: what is derived from it takes many times its memory."""
-WORK_WORDS = 1 << 18
+WORK_WORDS = 1 << 19
 """Tokens that one thread works on at a time."""
 NUMBA_FROM_BYTES = 64 << 20
 """Numba takes a second to start: it is used when this much text has been seen."""
@@ -79,7 +79,7 @@ def flat(lists: pl.Series) -> Hashed:
     lengths = lists.list.len().fill_null(0)
     starts = np.zeros(len(lists) + 1, np.int64)
     np.cumsum(lengths.to_numpy(), out=starts[1:])
-    return lists.filter(lengths > 0).explode().to_numpy(), starts
+    return lists.rechunk().to_arrow().flatten().to_numpy(), starts
 
 
 def batches_of_words(words: pl.Series) -> Iterator[pl.Series]:

@@ -29,7 +29,7 @@ SIGN_BIT = np.uint64(1 << 63)
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """Of the polynomial hashes over wrapping 64-bit integers; odd, so that it has an inverse."""
 INVERSE = np.uint64(pow(int(FACTOR), -1, 1 << 64))
-WORK_BYTES = 1 << 17
+WORK_BYTES = 1 << 18
 """Text that one thread works on at a time: few enough for whole arrays of it to stay in the processor's cache."""
 USUAL = 1 << 20
 """Characters in a batch, seldom exceeded: the powers of so many places are kept."""
@@ -46,7 +46,7 @@ _UNSPACED = [
 
 
 class Tables(NamedTuple):
-    """Kind and lower case of each code point."""
+    """Kind, and lower case (0 of white space) of each code point."""
 
     kind: NDArray[np.uint8]
     lower: NDArray[np.uint64]
@@ -63,6 +63,7 @@ def tables() -> Tables:
         kind[code] = SPACE if character.isspace() else kinds.get(unicodedata.category(character)[0], SIGN)
         lowered = character.lower()
         lower[code] = ord(lowered) if len(lowered) == 1 else code
+    lower[kind == SPACE] = 0
     kind[0x20000:0x40000] = LETTER
     for first, last in _UNSPACED:
         block = kind[first : last + 1]
@@ -97,8 +98,10 @@ class Tokens(NamedTuple):
 
 def tokens(codes: Codes, starts: Places) -> Tokens:
     """The tokens of texts, given their code points and the place of the first of each text (and the end)."""
-    begin, end, kinds = _edges(codes, starts)
-    return Tokens(begin, end - begin, kinds)
+    kinds, edge, is_token = _edges(codes, starts)
+    begin, edges = np.flatnonzero(is_token), np.flatnonzero(edge)
+    end = edges.take(np.searchsorted(edges, begin, side="right"))
+    return Tokens(begin, end - begin, kinds.take(begin))
 
 
 def hashed(codes: Codes, starts: Places) -> tuple[Hashes, Places]:
@@ -111,24 +114,26 @@ def hashed(codes: Codes, starts: Places) -> tuple[Hashes, Places]:
     Returns:
         The hashes, and for each text the place of its first token (with their number at the end, as in ``starts``).
     """
-    begin, end, kinds = _edges(codes, starts)
+    kinds, _, is_token = _edges(codes, starts)
+    begin = np.flatnonzero(is_token)
     up, down = powers(len(codes))
     prefix = np.zeros(len(codes) + 1, np.uint64)
     np.multiply(_looked_up(tables().lower, codes), up, out=prefix[1:])
     np.cumsum(prefix, out=prefix)
-    hashes = prefix.take(end)
-    hashes -= prefix.take(begin)
+    # White space adds nothing, so a token may be taken to end where the next one begins.
+    hashes = np.diff(prefix.take(begin), append=prefix[-1:])
     hashes *= down.take(begin)
     hashes = mixed(hashes)
     hashes &= ~SIGN_BIT
+    kinds = kinds.take(begin)
     signs = ((kinds == SIGN) | (kinds == SPACE)).astype(np.uint64)
     signs <<= np.uint64(63)
     hashes |= signs
     return hashes, np.searchsorted(begin, starts)
 
 
-def _edges(codes: Codes, starts: Places) -> tuple[Places, Places, NDArray[np.uint8]]:
-    """Where each token begins and ends, and its kind.
+def _edges(codes: Codes, starts: Places) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of each character: its kind, whether it begins a run (and, at the end, that the last one ends), and a token.
 
     Whole arrays of bits are cheap, and those of places are not: runs are cut, and white space is left out, before
     there are any.
@@ -142,16 +147,11 @@ def _edges(codes: Codes, starts: Places) -> tuple[Places, Places, NDArray[np.uin
     unbroken = _unbroken(edge[:-1])
     space = kinds == SPACE
     edge[_cuts(unbroken, kinds, space)] = True
-    is_token = ~space
-    ends_token = is_token.copy()
+    is_token = edge[:-1] & ~space
     if (unbroken[CUT[SPACE] - 1] & space).any():
         last = np.flatnonzero(_unbroken(edge[:-1])[CUT[SPACE] - 1] & space)
         is_token[last - (CUT[SPACE] - 1)] = True
-        ends_token[last] = True
-    is_token &= edge[:-1]
-    ends_token &= edge[1:]
-    begin = np.flatnonzero(is_token)
-    return begin, np.flatnonzero(ends_token) + 1, kinds.take(begin)
+    return kinds, edge, is_token
 
 
 def _cuts(unbroken: dict[int, NDArray[np.bool_]], kinds: NDArray[np.uint8], space: NDArray[np.bool_]) -> Places:
@@ -159,12 +159,19 @@ def _cuts(unbroken: dict[int, NDArray[np.bool_]], kinds: NDArray[np.uint8], spac
     over = unbroken[CUT[DIGIT]] & (kinds == DIGIT)
     over |= unbroken[CUT[SPACE]] & space
     over |= unbroken[CUT[LETTER]]
-    places = np.flatnonzero(over)
+    places = _few(over)
     first = np.ones(len(places), np.bool_)
     np.greater(np.diff(places), 1, out=first[1:])
     beyond = places - np.maximum.accumulate(np.where(first, places, 0))
     cuts: Places = places[beyond % CUT.take(kinds.take(places)) == 0]
     return cuts
+
+
+def _few(bits: NDArray[np.bool_]) -> Places:
+    """``np.flatnonzero`` of bits that are seldom set, looked at eight at a time."""
+    whole = len(bits) & ~7
+    near = (np.flatnonzero(bits[:whole].view(np.uint64))[:, None] * 8 + np.arange(8)).ravel()
+    return np.concatenate([near[bits[near]], whole + np.flatnonzero(bits[whole:])])
 
 
 def _unbroken(edge: NDArray[np.bool_]) -> dict[int, NDArray[np.bool_]]:
@@ -242,7 +249,7 @@ def found(hashes: Hashes, wanted: Hashes) -> Places:
 
 def low_bits(wanted: Hashes) -> tuple[np.uint64, NDArray[np.bool_]]:
     """A mask, and by masked hash whether it may be wanted: sorts out nearly all where few are."""
-    bits = np.uint64((1 << max(16, len(wanted).bit_length() + 4)) - 1)
+    bits = np.uint64((1 << max(16, len(wanted).bit_length() + 6)) - 1)
     maybe = np.zeros(int(bits) + 1, np.bool_)
     maybe[wanted & bits] = True
     return bits, maybe

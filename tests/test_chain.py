@@ -166,6 +166,18 @@ def test_batches_known_verdicts_and_a_head_start_change_nothing(data, batch, don
     assert_frame_equal(CHAIN.judge_batches(lambda: batches, known=known), whole)
 
 
+@pytest.mark.parametrize("missing", [0, 1, 4])
+def test_a_batch_in_which_nothing_can_be_judged_is_no_fault(missing):
+    rows = TRAJECTORIES[1:].with_columns(response=pl.lit("A: 42"))
+    unread = rows[:1].with_columns(response=None).cast(rows.schema)
+    batches = [rows[i : i + 1] for i in range(4)]
+    batches.insert(missing, unread)
+    judged = Chain([load("dedup_exact")]).judge_batches(lambda: batches)
+    assert sorted(v["reason"] or "keep" for v in judged["verdict_dedup_exact"]) == [
+        *("duplicate", "duplicate", "keep", "keep", "missing_input")
+    ]
+
+
 class Once(Filter):
     """Remembers the length of a text, and looks at the text again only of rows as long as an earlier one."""
 
