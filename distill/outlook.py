@@ -20,6 +20,7 @@ from distill.metrics import Estimate
 from distill.progress import duration, number
 from distill.scheduler import Scheduler
 from distill.store import write_text
+from distill.track import Tracker
 from distill.watch import Watch
 
 PLAN = "plan.json"
@@ -40,8 +41,17 @@ PLAYS = 20
 class Outlook:
     """One call of `sample`. `folder` is that of its journal; `accepting` says whether verdicts settle problems."""
 
-    def __init__(self, scheduler: Scheduler, watch: Watch, folder: Path, *, accepting: bool, most_tokens: int) -> None:
-        self._scheduler, self._watch, self._folder = scheduler, watch, folder
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        watch: Watch,
+        folder: Path,
+        *,
+        accepting: bool,
+        most_tokens: int,
+        tracker: Tracker | None = None,
+    ) -> None:
+        self._scheduler, self._watch, self._folder, self._tracker = scheduler, watch, folder, tracker
         self._accepting, self._most = accepting, most_tokens
         self._before = Spent()
         self._problems, self._needed = scheduler.open, 0
@@ -58,6 +68,8 @@ class Outlook:
         """Sampling begins; `before` are the samples and the tokens that the run had."""
         self._before, self._needed = before, self._scheduler.needed()
         self._accepted = 0
+        if self._tracker:
+            self._tracker.follow(self.numbers)
 
     def finished(self, completion: Completion, seconds: float, in_flight: int) -> None:
         """The engine has answered."""
@@ -99,6 +111,8 @@ class Outlook:
             }
             if self._tokens:
                 found["accepted_per_1k_tokens"] = 1000 * self._accepted / self._tokens
+        if (left_s := self.left_s()) is not None:
+            found["hours_left"] = left_s / 3600
         return found
 
     def note(self) -> str:
@@ -117,6 +131,10 @@ class Outlook:
     def left_s(self) -> float | None:
         """Seconds until the run is foreseen to end; None where nothing is foreseen yet."""
         return None if self._ends is None else max(0.0, self._ends - self._watch.elapsed)
+
+    def over(self) -> None:
+        """Nothing is left."""
+        self._ends = self._watch.elapsed
 
     # --- what is left -------------------------------------------------------------------------------------------------
 

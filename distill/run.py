@@ -204,11 +204,11 @@ def _sections(recipe: Recipe, stage: Stage) -> Any:
 
 
 def _making(recipe: Recipe, stage: Stage) -> Any:
-    """The sections less what says only when to stop and from whom to take: a whole artifact is the same without."""
+    """The sections less when to stop, from whom to take and who looks on: a whole artifact is the same without."""
     sections = _sections(recipe, stage)
     if stage.name != "trajectories":
         return sections
-    return {key: value for key, value in sections.items() if key not in ("limits", "draw_on")}
+    return {key: value for key, value in sections.items() if key not in ("limits", "draw_on", "track")}
 
 
 def _key(run: Run, stage: Stage, teacher: "Model") -> str:

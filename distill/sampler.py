@@ -29,6 +29,7 @@ from distill.samples import COMPLETION, CUT, FAILED, JOURNAL, JOURNALED
 from distill.scheduler import Scheduler
 from distill.shards import JournalError
 from distill.store import BATCH_ROWS, KEY, RunError
+from distill.track import Tracker
 from distill.watch import Watch
 
 
@@ -47,6 +48,7 @@ def sample(
     partial: bool = False,
     draw_on: Iterable[str] = (),
     abort: Abort | None = None,
+    tracker: Tracker | None = None,
     begins: Callable[[], None] = lambda: None,
 ) -> pl.DataFrame:
     """The samples of every problem, from the journal in `folder` or else the engine.
@@ -58,7 +60,8 @@ def sample(
     counts afterwards, also where sampling is interrupted or fails. With `partial`, nothing is asked: the samples wanted
     that are there. What the runs in the folders `draw_on` have of the same requests is taken from them and not asked
     for. `abort` ends samples early; those that it has ended before are samples for as long as it has the rule that did.
-    `begins` is called once the settings are found to be those of the folder, and before anything is changed.
+    `tracker` is shown how it goes. `begins` is called once the settings are found to be those of the folder, and before
+    anything is changed.
     Raises RunError where the folder's samples were drawn with other settings; they are left as they are, or where
     samples were damaged on disk meanwhile.
     """
@@ -72,7 +75,8 @@ def sample(
     until = until or fixed
     scheduler = Scheduler(texts, until)
     watch = Watch()
-    outlook = Outlook(scheduler, watch, folder, accepting=accepts is not None, most_tokens=most_tokens(settings))
+    most, accepting = most_tokens(settings), accepts is not None
+    outlook = Outlook(scheduler, watch, folder, accepting=accepting, most_tokens=most, tracker=tracker)
     enough = 1 if until is fixed else until.accepted
     with Journal(folder / JOURNAL, JOURNALED) as journal:
         samples.say_damage(journal, progress)
@@ -241,6 +245,8 @@ def _fill(
             settled = now
         journal.seal()
         requests.judging.settle(wait=True)
+        if not follow_ups.open:
+            outlook.over()
         advance(problems - follow_ups.open - settled, outlook.note(), 0.0)
     if left := [*requests.in_flight]:
         raise RunError(f"the engine left {len(left)} requests unanswered, the first is {left[0]}")

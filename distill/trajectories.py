@@ -4,6 +4,7 @@ Does not judge them, and never draws the same sample twice.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,14 @@ from distill.sampler import draw_for, sample
 from distill.samples import ENDED
 from distill.schema import TRAJECTORY, check, verifier_input
 from distill.store import KEY, Run, RunError, file_digest, seed_of, text_digest, write_parquet
+from distill.track import Tracker
 from distill.vote import Ballot
 from filters import Chain, Filter, kept, verdict_columns
 from filters._rewards import rewards
 from filters._votes import stated_answers
+
+_TRACKED = ("teacher", "samples_per_problem", "until", "temperature", "top_p", "max_tokens", "seed")
+"""What a tracker is told of a run."""
 
 
 def make(run: Run, progress: Progress, *, teacher: str | None, partial: bool = False) -> dict[str, Any]:
@@ -80,7 +85,10 @@ def _sampled(
     if probed is not None:
         by_hash = [seed_of(section.seed, problem_id, "probe") for problem_id in problems["problem_id"]]
         problems = problems[sorted(range(problems.height), key=by_hash.__getitem__)[:probed]]
-    with _open(section, teacher, progress) as engine:
+    track = section.track if probed is None else None
+    facts = section.model_dump(mode="json", include={*_TRACKED}, exclude_none=True)
+    tracking = Tracker(track, run.name, facts, progress.say) if track else nullcontext()
+    with tracking as tracker, _open(section, teacher, progress) as engine:
         identity: Mapping[str, Any] = engine.identity
         name = f"{identity['model']}@{identity['revision']}"
         completions = sample(
@@ -97,6 +105,7 @@ def _sampled(
             partial=partial,
             draw_on=section.draw_on,
             abort=section.abort,
+            tracker=tracker,
             begins=lambda: run.forget("trajectories") if probed is None else None,
         )
         if probed is not None:

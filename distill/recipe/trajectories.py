@@ -131,6 +131,32 @@ class Import(Table):
         return self
 
 
+class Track(Section):
+    """Where a run is watched while it samples: a point every 30 seconds of problems solved, samples accepted, tokens/s,
+    samples accepted per 1,000 tokens and hours left. Give one; its library is installed by you (pip install trackio).
+    """
+
+    trackio: Annotated[str, Field(min_length=1)] | None = None
+    """A project of trackio: on this machine, or in the Space that TRACKIO_SPACE_ID names."""
+    wandb: Annotated[str, Field(min_length=1)] | None = None
+    """A project of Weights & Biases; log in beforehand, or set WANDB_MODE=offline."""
+
+    @model_validator(mode="after")
+    def _one_tracker(self) -> Self:
+        exactly_one(self, "trackio", "wandb")
+        return self
+
+    @property
+    def library(self) -> Literal["trackio", "wandb"]:
+        """Which of them, by the name that it is imported by."""
+        return "trackio" if self.trackio is not None else "wandb"
+
+    @property
+    def project(self) -> str:
+        """The project there."""
+        return self.trackio or self.wandb or ""
+
+
 class Trajectories(Generation, Strategies):
     """Where reasoning comes from: a teacher that is sampled, or an import. Give exactly one of the two."""
 
@@ -147,6 +173,8 @@ class Trajectories(Generation, Strategies):
     draw_on: list[str] = Field(default=[])
     """Folders of earlier runs, such as runs/first: their samples of the same requests (the same teacher, settings,
     problem and number) are taken from them, and not asked for and paid for again."""
+    track: Track | None = None
+    """A tracker that shows how sampling goes: {trackio: my-project} or {wandb: my-project}. No sample depends on it."""
     import_: Annotated[Import | None, Field(alias="import")] = None
 
     @property
