@@ -25,7 +25,7 @@ from distill.outlook import Outlook
 from distill.progress import Progress
 from distill.recipe.abort import Abort
 from distill.recipe.trajectories import Generation, Trajectories, Until
-from distill.samples import COMPLETION, CUT, FAILED, JOURNAL, JOURNALED
+from distill.samples import ASKED_AGAIN, COMPLETION, CUT, JOURNAL, JOURNALED
 from distill.scheduler import Scheduler
 from distill.shards import JournalError
 from distill.store import BATCH_ROWS, KEY, RunError
@@ -56,12 +56,12 @@ def sample(
     All of 0 .. samples_per_problem - 1; with `until`, those up to the one that settled the problem, as `accepts` judges
     them, and then what its second tries take, for which `accepts` must be given; what that said is remembered under
     `judged_by` (see `KnownVerdicts`). Rows are in the order of the problems, then of the samples. A sample whose
-    request failed in an earlier call is asked again. `ledger` says when to stop, which is LimitError, and holds the
-    counts afterwards, also where sampling is interrupted or fails. With `partial`, nothing is asked: the samples wanted
-    that are there. What the runs in the folders `draw_on` have of the same requests is taken from them and not asked
-    for. `abort` ends samples early; those that it has ended before are samples for as long as it has the rule that did.
-    `tracker` is shown how it goes. `begins` is called once the settings are found to be those of the folder, and before
-    anything is changed.
+    request failed in an earlier call is asked again, unless its prompt is too long for the model. `ledger` says when to
+    stop, which is LimitError, and holds the counts afterwards, also where sampling is interrupted or fails. With
+    `partial`, nothing is asked: the samples wanted that are there. What the runs in the folders `draw_on` have of the
+    same requests is taken from them and not asked for. `abort` ends samples early; those that it has ended before are
+    samples for as long as it has the rule that did. `tracker` is shown how it goes. `begins` is called once the
+    settings are found to be those of the folder, and before anything is changed.
     Raises RunError where the folder's samples were drawn with other settings; they are left as they are, or where
     samples were damaged on disk meanwhile.
     """
@@ -83,7 +83,7 @@ def sample(
         for run in draw_on:
             progress.say("  " + samples.draw(journal, run, asking.asked, hashes, until.max_samples, abort=abort))
         ledger.open(folder, samples.paid(journal.scan()))
-        answered = samples.last_rows(journal.scan(), hashes, abort=abort).filter(~FAILED)
+        answered = samples.last_rows(journal.scan(), hashes, abort=abort).filter(~ASKED_AGAIN)
         further = samples.follow_ups(journal.scan(), hashes, abort=abort)
         there = {*further.select(*KEY, "request_hash").iter_rows()}
         follow_ups = FollowUps(asking, scheduler, there, _references(problems), enough=enough)

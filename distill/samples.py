@@ -45,6 +45,9 @@ JOURNALED = pl.Schema(
 
 FAILED = pl.col("finish_reason").str.starts_with("failed")
 
+ASKED_AGAIN = FAILED & (pl.col("finish_reason") != "failed:prompt_too_long")
+"""What a later call asks for again: not what the same model with the same settings has no room for."""
+
 ENDED = pl.col("finish_reason").str.starts_with("aborted")
 
 CUT = pl.col("finish_reason") == "length"
@@ -95,7 +98,7 @@ def follow_ups(rows: pl.LazyFrame, hashes: Mapping[str, str], *, abort: Abort | 
     wanted = is_follow_up(pl.col("sample")) & ~_no_longer_ended(abort)
     every = rows.with_row_index("row").filter(wanted).select("row", *columns).collect()
     same = every.filter(pl.col("problem_id").is_in([*hashes])).unique([*KEY, "request_hash"], keep="last")
-    return same.filter(~FAILED).sort("row")
+    return same.filter(~ASKED_AGAIN).sort("row")
 
 
 def merged(rows: pl.DataFrame) -> pl.DataFrame:
@@ -236,7 +239,7 @@ def _following(
     theirs: pl.LazyFrame, problem_ids: pl.Series, journal: Journal, hashes: Mapping[str, str], abort: Abort | None
 ) -> pl.DataFrame:
     there = follow_ups(journal.scan(), hashes, abort=abort)
-    found = follow_ups(theirs, hashes, abort=abort).filter(pl.col("problem_id").is_in(problem_ids.implode()))
+    found = follow_ups(theirs, hashes, abort=abort).filter(~FAILED, pl.col("problem_id").is_in(problem_ids.implode()))
     return found.join(there, on=[*KEY, "request_hash"], how="anti")
 
 

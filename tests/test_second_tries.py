@@ -11,6 +11,7 @@ from test_sampler import Heard
 
 from distill import Run, trajectories
 from distill.asking import attempt
+from distill.engines import Completion
 from distill.engines.scripted import ScriptedEngine
 from distill.journal import Journal, read_rows
 from distill.ledger import Ledger
@@ -61,7 +62,7 @@ class Pupil(ScriptedEngine):
         return f"<think>\n{words} {number}\n</think>\n\nSo \\boxed{{{ANSWERS[name] if right else -number}}}."
 
 
-def draw(folder, engine=None, problems=PROBLEMS, **settings):
+def draw(folder, engine=None, problems=PROBLEMS, failed=0, **settings):
     settings = {"samples_per_problem": 2, "max_tokens": 99, **TRIES} | settings
     if "until" in settings:
         del settings["samples_per_problem"]
@@ -73,7 +74,7 @@ def draw(folder, engine=None, problems=PROBLEMS, **settings):
             opened, problems, section, folder, name="t", progress=Heard(), ledger=ledger, until=section.until,
             accepts=accepts,
         )  # fmt: skip
-    assert ledger.counts.pending == ledger.counts.failed == 0
+    assert (ledger.counts.pending, ledger.counts.failed) == (0, failed)
     return as_trajectories(table, problems, "pupil", section)
 
 
@@ -163,6 +164,22 @@ def test_a_sample_damaged_on_disk_is_asked_again_and_what_follows_it_is_not(tmp_
     table = draw(tmp_path, engine := Pupil())
     assert table.equals(whole)
     assert [*engine.requests] == ["b#1"]
+
+
+@pytest.mark.parametrize(("why", "again"), [("prompt_too_long", 0), ("server_gone", 7)])
+def test_only_a_failure_that_can_get_better_is_asked_again(tmp_path, why, again):
+    class Failing(Pupil):
+        def answer(self, request):
+            answered = super().answer(request)
+            failed = Completion(request.request_id, "", f"failed:{why}", 9, 0)
+            return answered if request.request_id in ("a#0", "a#1", "b#0", "c#0", "d#0", "e#0") else failed
+
+    settings = {"refine": {}, "hint_unsolved": None}
+    before = draw(tmp_path, Failing(), failed=7, **settings)
+    assert numbers(before, "b") == [0, 1, ROOM]  # what has failed is not mended
+    again_there = draw(tmp_path, engine := Failing(), failed=7, **settings)
+    assert again_there.equals(before)
+    assert len(engine.requests) == again
 
 
 @pytest.mark.parametrize(
