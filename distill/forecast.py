@@ -2,22 +2,24 @@
 
 The rest of a run is played through by the scheduler itself, many times: each time with other problems for evidence
 (bootstrap) and other luck. So an estimate knows that a few hard problems ask for many samples one after another, that
-what is rejected is longer than what is accepted, and that seats stay empty at the end. Samples nothing.
+what is rejected is longer than what is accepted, and that seats stay empty at the end. What is tried again is as good
+for one problem as for another; where none was tried yet, it comes on top. Samples nothing.
 """
 
 import heapq
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from distill.lineage import Key
+from distill.lineage import HINTED, ROOM, Key
 from distill.metrics import Estimate
 from distill.scheduler import Scheduler
+from distill.second_tries import SecondTries
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +29,14 @@ RATES = np.linspace(0, 1, 21)
 PLAYED_SAMPLES = 4_000
 """Samples that a run is played through with, at most; of a longer one a part of the problems is played."""
 PLAYS = 100
+
+
+class Try(NamedTuple):
+    """A mended or a hinted sample."""
+
+    hinted: bool
+    tokens: float
+    accepted: bool
 
 
 @dataclass(frozen=True)
@@ -46,10 +56,20 @@ class Evidence:
     times: Floats
     """How often each problem counts."""
     max_tokens: int
+    tries: Sequence[Try] = ()
+    mendable: float = 1.0
+    """Share of the rejected samples that may be mended."""
 
     @classmethod
-    def of(cls, samples: pl.DataFrame, max_tokens: int, running: Sequence[float] = ()) -> Self:
-        """From the columns problem_id, completion_tokens and accepted, of at least one sample.
+    def of(
+        cls,
+        samples: pl.DataFrame,
+        max_tokens: int,
+        running: Sequence[float] = (),
+        tries: Sequence[Try] = (),
+        mendable: float = 1.0,
+    ) -> Self:
+        """From the columns problem_id, completion_tokens and accepted, of at least one sample of the plain question.
 
         `running` has the tokens so far of samples that have not finished: long samples finish late, so those that have
         finished are too short as a whole. Kaplan and Meier's estimate (1958) corrects for that, with an exponential
@@ -62,12 +82,15 @@ class Evidence:
         mean = (tokens.sum() + unfinished.sum()) / tokens.size
         tail = np.minimum(tokens.max() - mean * np.log1p(-(np.arange(20) + 0.5) / 20), max_tokens)
         accepted = samples["accepted"].to_numpy().astype(bool)
-        return cls(problem, tokens, accepted, weight, unseen, tail, np.ones(problem.max() + 1), max_tokens)
+        times = np.ones(problem.max() + 1)
+        return cls(problem, tokens, accepted, weight, unseen, tail, times, max_tokens, tries, mendable)
 
     def resampled(self, random: np.random.Generator) -> Self:
         """As many problems, drawn with replacement."""
         drawn = random.integers(self.times.size, size=self.times.size)
-        return replace(self, times=np.bincount(drawn, minlength=self.times.size).astype(float))
+        chosen: list[int] = random.integers(max(1, len(self.tries)), size=len(self.tries)).tolist()
+        times = np.bincount(drawn, minlength=self.times.size).astype(float)
+        return replace(self, times=times, tries=[self.tries[place] for place in chosen])
 
 
 def _kaplan_meier(finished: Floats, running: Floats) -> tuple[Floats, float]:
@@ -87,7 +110,8 @@ class World:
     """How problems and samples are distributed, as far as evidence shows: draws new ones like those seen."""
 
     def __init__(self, evidence: Evidence, random: np.random.Generator) -> None:
-        self._random = random
+        self._random, self._mendable = random, evidence.mendable
+        self._tries = {kind: [each for each in evidence.tries if each.hinted == kind] for kind in (False, True)}
         self._shares = _mixture(evidence)
         self._lengths = [_Lengths(evidence, accepted, random) for accepted in (False, True)]
 
@@ -103,6 +127,19 @@ class World:
         """Tokens of one more sample, which has more than so many already, and whether it is accepted."""
         accepted = bool(self._random.random() < rate)
         return self._lengths[accepted].draw(beyond), accepted
+
+    def has_tries(self) -> bool:
+        """Whether any was seen."""
+        return any(self._tries.values())
+
+    def try_again(self, hinted: bool) -> Try:
+        """One more of a kind, or of the other where none of it was seen."""
+        alike = self._tries[hinted] or self._tries[not hinted]
+        return alike[int(self._random.integers(len(alike)))]
+
+    def mends(self) -> bool:
+        """Whether a rejected sample may be mended."""
+        return bool(self._random.random() < self._mendable)
 
 
 class _Lengths:
@@ -172,23 +209,26 @@ def rest(
     running: Mapping[Key, float] = MappingProxyType({}),
     unjudged: Container[Key] = (),
     accepting: bool = True,
+    second: SecondTries | None = None,
     plays: int = PLAYS,
     seed: int = 0,
 ) -> Rest:
     """Play the rest of a run, with so many requests in flight. `running` has the tokens so far of those that are now;
     `unjudged` are samples that have finished and wait for a verdict.
 
-    Without `accepting`, the scheduler is told of no acceptance, as where a fixed number of samples is drawn.
+    Without `accepting`, the scheduler is told of no acceptance, as where a fixed number of samples is drawn. `second`
+    tries problems again that lack accepted samples.
     """
     random = np.random.default_rng(seed)
-    still = scheduler.open_problems()
+    still = [*scheduler.open_problems(), *(second.open_problems() if second else ())]
     most = max(1, PLAYED_SAMPLES // scheduler.until.max_samples)
     played = []
     for _ in range(plays):
         some = still if len(still) <= most else random.choice(still, most, replace=False).tolist()
         world = World(evidence.resampled(random), random)
         played.append(
-            _play(scheduler.part(some), world, seats, running, unjudged, accepting) * np.array(_scales(still, some))
+            _play(scheduler.part(some), world, seats, running, unjudged, accepting, second)
+            * np.array(_scales(still, some))
         )
     table = np.array(played)
     if len(still) > most:  # what is not played keeps all seats busy
@@ -209,11 +249,15 @@ def _play(
     running: Mapping[Key, float],
     unjudged: Container[Key],
     accepting: bool,
+    second: SecondTries | None,
 ) -> NDArray[np.float64]:
     """Samples, tokens, accepted, solved and turns of one run to its end."""
     standing = scheduler.standing()
     rates = dict(zip(standing, world.rates(*zip(*standing.values(), strict=True)) if standing else [], strict=True))
+    second = second if world.has_tries() else None
     solved = {problem_id for problem_id, (accepted, _) in standing.items() if accepted}
+    solved |= {problem_id for problem_id in standing if second and second.solves(problem_id)}
+    over = {problem_id for problem_id in standing if scheduler.outcome(problem_id)}
     was_solved, samples, tokens, accepted_rows, now = len(solved), 0, 0.0, 0, 0.0
     flight: list[tuple[float, int, Key, bool]] = []
 
@@ -223,6 +267,25 @@ def _play(
         samples, tokens = samples + 1, tokens + length - done
         heapq.heappush(flight, (now + length - done, samples, key, accepted))
 
+    def try_again(problem_id: str, accepted: int, judged: int) -> None:
+        nonlocal samples, tokens, accepted_rows
+        assert second is not None
+        trying, length = second.part(problem_id), 0.0
+        if not trying.has(problem_id):
+            trying.begin(problem_id, accepted, [number for number in range(judged - accepted) if world.mends()])
+        while following := trying.next():
+            drawn = world.try_again(hinted=following[1] >= HINTED)
+            trying.judged(*following, drawn.accepted, world.mends())
+            samples, length, accepted_rows = samples + 1, length + drawn.tokens, accepted_rows + drawn.accepted
+            if drawn.accepted:
+                solved.add(problem_id)
+        tokens += length
+        if length:  # one seat has them all, one after the other
+            heapq.heappush(flight, (now + length, samples, (problem_id, ROOM), False))
+
+    for problem_id in second.open_problems() if second else ():
+        if problem_id in standing:
+            try_again(problem_id, *standing[problem_id])
     for key in scheduler.unanswered():
         if key in unjudged:
             heapq.heappush(flight, (now, -len(flight), key, world.sample(rates[key[0]])[1]))
@@ -234,7 +297,13 @@ def _play(
         if not flight:
             return np.array([samples, tokens, accepted_rows, len(solved) - was_solved, now])
         now, _, key, accepted = heapq.heappop(flight)
+        if key[1] >= ROOM:
+            continue
         scheduler.judged(*key, accepted and accepting)
         if accepted:
             accepted_rows += 1
             solved.add(key[0])
+        outcome = scheduler.outcome(key[0])
+        if second and outcome and key[0] not in over:
+            over.add(key[0])
+            try_again(key[0], *outcome)

@@ -1,24 +1,26 @@
 """What a person is told while a run samples: how far it is, how fast, and what is left, foreseen anew now and then.
 
 What is left is foreseen by playing the rest of the run (`forecast`), so the time left knows of the long tail.
-Knows nothing of mended and hinted samples, which come on top. Does not sample, and does not judge.
+Does not sample, and does not judge.
 """
 
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from distill.engines import Completion
 from distill.followups import Row
-from distill.forecast import Evidence, Rest, rest
+from distill.forecast import Evidence, Rest, Try, rest
 from distill.ledger import Spent
-from distill.lineage import ROOM, Key, whole
+from distill.lineage import HINTED, ROOM, Key, whole
 from distill.metrics import Estimate
 from distill.progress import duration, number
 from distill.scheduler import Scheduler
+from distill.second_tries import SecondTries
 from distill.store import write_text
 from distill.track import Tracker
 from distill.watch import Watch
@@ -58,15 +60,19 @@ class Outlook:
         self._recent: deque[tuple[str, int, bool]] = deque(maxlen=RECENT)
         self._unjudged: set[Key] = set()
         self._samples = self._tokens = self._failed = self._accepted = 0
-        self._later, self._solved_later = 0, set[str]()
-        """Accepted mended and hinted samples, and problems that only these have solved."""
+        self._tries: SecondTries | None = None
+        self._recent_tries: deque[Try] = deque(maxlen=RECENT)
+        self._tried, self._later, self._solved_later = 0, 0, set[str]()
+        """Mended and hinted samples; how many of these are accepted, and problems that only these have solved."""
         self._seconds, self._beside, self._most_in_flight = 0.0, 0.0, 0
         self._next_s = FIRST_S
         self._ends: float | None = None
 
-    def open(self, before: Spent) -> None:
-        """Sampling begins; `before` are the samples and the tokens that the run had."""
-        self._before, self._needed = before, self._scheduler.needed()
+    def open(self, before: Spent, tries: SecondTries | None) -> None:
+        """Sampling begins; `before` are the plain samples and the tokens that the run had."""
+        self._before = replace(before, samples=before.samples + self._tried)
+        self._needed = self._scheduler.needed()
+        self._tries = tries
         self._accepted = 0
         if self._tracker:
             self._tracker.follow(self.numbers)
@@ -89,10 +95,12 @@ class Outlook:
         """A verdict on a sample is in, or nobody looks at it."""
         if row["sample"] < ROOM and not row["finish_reason"].startswith("failed"):
             self._recent.append((row["problem_id"], row["completion_tokens"], accepted))
-        if accepted and row["sample"] >= ROOM:
-            self._later += 1
+        if row["sample"] >= ROOM:
+            self._recent_tries.append(Try(row["sample"] >= HINTED, row["completion_tokens"], accepted))
+            self._tried += 1
+            self._later += accepted
             outcome = self._scheduler.outcome(row["problem_id"])
-            if outcome and not outcome[0]:
+            if accepted and outcome and not outcome[0]:
                 self._solved_later.add(row["problem_id"])
         self._accepted += accepted
         self._unjudged.discard((row["problem_id"], row["sample"]))
@@ -148,7 +156,7 @@ class Outlook:
             return
         per_token = self._seconds / self._tokens
         running = {whole(key): seconds / per_token for key, seconds in self._watch.running() if whole(key)[1] < ROOM}
-        evidence = Evidence.of(table, self._most, [*running.values()])
+        evidence = Evidence.of(table, self._most, [*running.values()], [*self._recent_tries], self._mendable())
         seats = max(1, round(self._beside / self._seconds))
         foreseen = rest(
             self._scheduler,
@@ -157,12 +165,23 @@ class Outlook:
             running=running,
             unjudged=self._unjudged,
             accepting=self._accepting,
+            second=self._tries,
             plays=PLAYS,
         )
         first, self._ends = self._ends is None, began + foreseen.turns.value * per_token
         self._next_s = self._watch.elapsed + max(FIRST_S, (self._watch.elapsed - began) / SHARE)
         if first:
             yield from self._told(foreseen, per_token, running)
+            if self._tries and not self._recent_tries:
+                yield "    mended and hinted samples come on top: none has been judged yet"
+
+    def _mendable(self) -> float:
+        """Share of the rejected plain samples that may be mended, of problems whose plain samples are over."""
+        mendable = rejected = 0
+        for problem_id, count in self._tries.mendable().items() if self._tries else ():
+            accepted, judged = self._scheduler.outcome(problem_id) or (0, 0)
+            mendable, rejected = mendable + count, rejected + judged - accepted
+        return mendable / rejected if rejected else 1.0
 
     def _told(self, foreseen: Rest, per_token: float, running: Mapping[Key, float]) -> Iterator[str]:
         planned = _planned(self._folder)
@@ -172,8 +191,8 @@ class Outlook:
         so_far = {
             "samples": (foreseen.samples, self._before.samples + self._samples),
             "completion tokens": (foreseen.tokens, started),
-            "accepted rows": (foreseen.accepted, self._scheduler.accepted),
-            "problems solved": (foreseen.solved, self._scheduler.solved),
+            "accepted rows": (foreseen.accepted, self._scheduler.accepted + self._later),
+            "problems solved": (foreseen.solved, self._scheduler.solved + len(self._solved_later)),
         }
         for name, (left, there) in so_far.items():
             if self._accepting or name in ("samples", "completion tokens"):

@@ -96,7 +96,7 @@ def sample(
                         engine.check_continues()
                     done = set(answered.select(KEY).iter_rows())
                     requests = _Requests(follow_ups, scheduler, judging, earlier, done, ledger, watch)
-                    outlook.open(replace(ledger.spent, samples=answered.height))
+                    outlook.open(replace(ledger.spent, samples=answered.height), follow_ups.tries)
                     doom = Doom(abort, settings.seed, texts, requests.in_flight) if abort else None
                     with ledger.running():
                         _fill(engine, requests, journal, doom, outlook, name=name, progress=progress)

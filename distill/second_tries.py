@@ -7,7 +7,8 @@ run ends with depends on the samples and on nothing else, as for plain ones. Mak
 
 from collections import deque
 from collections.abc import Container, Iterable
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 
 from distill.lineage import HINTED, ROOM, Key, round_of
 from distill.recipe.strategies import Strategies
@@ -41,7 +42,7 @@ class SecondTries:
     def __init__(self, strategies: Strategies, enough: int, answered: Container[str]) -> None:
         self._rounds = strategies.refine.rounds if strategies.refine else 0
         self._hints = strategies.hint_unsolved.samples if strategies.hint_unsolved else 0
-        self._enough, self._answered = enough, answered
+        self.enough, self._answered = enough, answered
         self._problems: dict[str, _Problem] = {}
         self._ready: deque[str] = deque()
         self.open = 0
@@ -57,7 +58,7 @@ class SecondTries:
 
     def begin(self, problem_id: str, accepted: int, rejected: Iterable[int]) -> list[int]:
         """The plain samples of a problem are over. Take those to be mended, in their order; give what follows."""
-        problem = _Problem(self._enough - accepted, accepted > 0, [ROOM + number for number in rejected])
+        problem = _Problem(self.enough - accepted, accepted > 0, [ROOM + number for number in rejected])
         self._problems[problem_id] = problem
         self.open += 1
         return self._went_on(problem_id, problem, 0)
@@ -102,6 +103,31 @@ class SecondTries:
         if problem is None:
             return []
         return problem.order[: problem.judged if problem.settled else self._limit(problem)]
+
+    def open_problems(self) -> list[str]:
+        """The problems that are not settled, of those whose plain samples are over."""
+        return [problem_id for problem_id, problem in self._problems.items() if not problem.settled]
+
+    def solves(self, problem_id: str) -> bool:
+        """Whether a sample of a problem is accepted, as far as is known here."""
+        return problem_id in self._problems and self._problems[problem_id].solved
+
+    def mendable(self) -> dict[str, int]:
+        """How many plain samples of each problem may be mended."""
+        return {
+            problem_id: sum(number < HINTED and round_of(number) == 1 for number in problem.order)
+            for problem_id, problem in self._problems.items()
+        }
+
+    def part(self, problem_id: str) -> "SecondTries":
+        """A copy that knows no other problem, and of no sample in flight, in which to try what may come."""
+        part = copy(self)
+        part._problems = {}
+        if problem := self._problems.get(problem_id):
+            early = dict(problem.early)
+            part._problems[problem_id] = replace(problem, order=[*problem.order], early=early, asked=problem.judged)
+        part._ready = deque(part._problems)
+        return part
 
     def _went_on(self, problem_id: str, problem: _Problem, known: int) -> list[int]:
         self._settle(problem_id, problem)

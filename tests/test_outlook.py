@@ -8,14 +8,18 @@ import pytest
 
 from distill import outlook, sampler
 from distill.engines.scripted import ScriptedEngine
+from distill.lineage import ROOM
 from distill.metrics import Estimate
 from distill.opinion import Opinion
 from distill.outlook import keep_plan
 from distill.progress import Lines, Silent
-from distill.recipe.trajectories import Generation, Until
+from distill.recipe.trajectories import Generation, Trajectories, Until
 from distill.watch import Watch
 
 PROBLEMS = pl.DataFrame({"problem_id": [f"p{n}" for n in range(300)], "problem": ["?"] * 300})
+
+SETTINGS = Generation(samples_per_problem=3, max_tokens=100)
+MENDING = Trajectories(teacher="script", samples_per_problem=3, max_tokens=100, refine={"rounds": 2})
 
 
 class Told(Silent):
@@ -47,15 +51,15 @@ def drawn(tmp_path, monkeypatch):
     def answer(request):
         problem = int(request.request_id[1:].partition("#")[0])
         chance = random.Random(request.seed)
-        right = chance.random() < problem * 37 % 100 / 100
-        words = chance.randrange(5, 15) + (0 if right else 10)
+        mends = len(request.messages) > 1
+        right = chance.random() < (0.4 if mends else problem * 37 % 100 / 100)
+        words = chance.randrange(5, 15) + (0 if right else 10) + 40 * mends
         now[0] += words
         return "word " * (words - 1) + ("right" if right else "wrong")
 
-    def drawn(**takes):
+    def drawn(settings=SETTINGS, **takes):
         told = Told(lambda: now[0])
         with ScriptedEngine(answer, name="script") as engine:
-            settings = Generation(samples_per_problem=3, max_tokens=100)
             table = sampler.sample(engine, PROBLEMS, settings, tmp_path, name="t", progress=told, **takes)
         return told, table, now[0]
 
@@ -63,7 +67,8 @@ def drawn(tmp_path, monkeypatch):
 
 
 def accepts(completions: pl.DataFrame) -> list[Opinion]:
-    return [Opinion(text.endswith("right")) for text in completions["text"]]
+    right = [text.endswith("right") for text in completions["text"]]
+    return [Opinion(each, complaint="" if each else "It is wrong.") for each in right]
 
 
 def numbers(line: str) -> list[float]:
@@ -99,6 +104,25 @@ def test_a_fixed_number_is_foreseen_too_and_a_plan_that_cannot_be_read_is_none(d
     assert numbers(samples) == [900]
     _, low, high = numbers(tokens)
     assert low <= table["completion_tokens"].sum() <= high
+
+
+@pytest.mark.parametrize("until", [None, Until(accepted=2, max_samples=4)])
+def test_samples_that_mend_others_are_foreseen(drawn, monkeypatch, until):
+    monkeypatch.setattr(outlook, "FIRST_S", 20000.0 if until else 12000.0)  # some have been by then
+    told, table, _ = drawn(MENDING, until=until, accepts=accepts)
+    _, *lines, _ = told.lines
+    right = table.filter(pl.col("text").str.ends_with("right"))
+    truth = (table.height, table["completion_tokens"].sum(), right.height, right["problem_id"].n_unique())
+    assert [numbers(line)[0] for line in lines] == [pytest.approx(true, rel=0.15) for true in truth]
+    plain = table.filter(pl.col("sample") < ROOM)
+    assert plain.height < numbers(lines[0])[1]
+    assert plain["completion_tokens"].sum() < numbers(lines[1])[1]
+
+
+def test_where_none_was_mended_yet_it_says_that_they_come_on_top(drawn):
+    told, _, _ = drawn(MENDING, accepts=lambda completions: [Opinion(True)] * completions.height)
+    assert told.lines[-1].endswith("come on top: none has been judged yet")
+    assert max(map(len, told.lines)) <= 80
 
 
 def test_a_log_has_the_time_left_as_it_is_told():

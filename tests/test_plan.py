@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 from test_cli import call
 
+from distill import arithmetic, trajectories
+from distill.engines.scripted import ScriptedEngine
 from distill.forecast import Evidence, rest
 from distill.plan.kv_cache import UnknownError, room
 from distill.plan.words import size
@@ -167,6 +169,32 @@ def test_samples_that_are_kept_out_count_as_drawn_and_as_not_accepted(planned):
     assert call("trajectories", "r.yaml", "--name", "out").exit_code == 0
     earlier = planned("--from", "runs/out", limits="samples_per_problem: 4").stdout
     assert amount(earlier, "completion tokens") == pytest.approx(amount(judged, "completion tokens"), rel=0.1)
+
+
+def test_what_mends_rejected_samples_is_foreseen_from_a_probe(planned, tmp_path, monkeypatch):
+    def answer(request):
+        right = arithmetic.solve(request.messages[0]["content"].partition("\n\n")[0], mistake_share=0.0, seed=0)
+        known = request.seed % 100 < (50 if len(request.messages) > 1 else 30)
+        return right if known else right.replace("\\boxed{", "\\boxed{7")
+
+    monkeypatch.setattr(trajectories, "_open", lambda *arguments: ScriptedEngine(answer, name="script"))
+    teacher, refine = "teacher: {program: arithmetic, mistake_share: 0.3}", "refine: {rounds: 2}"
+    monkeypatch.setattr(f"{__name__}.RECIPE", RECIPE.replace(teacher, "teacher: script").replace(": 55", ": 999"))
+    sets = "samples_per_problem: 2\n  engine: transformers"
+    plain = planned("--name", "plain", "--probe", "30", limits=sets).stdout
+    known = planned("--probe", "30", limits=f"{sets}\n  {refine}").stdout
+    assert "Mended and hinted samples are foreseen from " in known
+    assert call("trajectories", "r.yaml").exit_code == 0
+    table = pl.read_parquet(tmp_path / "runs/r/trajectories/trajectories.parquet")
+    assert table.height > 1.2 * amount(plain, "samples")
+    assert amount(known, "samples") == pytest.approx(table.height, rel=0.15)
+    assert amount(known, "completion tokens") == pytest.approx(table["completion_tokens"].sum(), rel=0.15)
+    other = planned("--name", "new", "--from", "runs/plain", limits=f"{sets}\n  {refine}")
+    assert other.exit_code == 1
+    call("trajectories", "r.yaml", "--name", "plain", "--set", "trajectories.refine=null")
+    unknown = planned("--name", "new", "--from", "runs/plain", limits=f"{sets}\n  {refine}").stdout
+    assert "come on top: none has been seen yet" in unknown
+    assert amount(unknown, "samples") == amount(plain, "samples")
 
 
 @pytest.mark.parametrize(

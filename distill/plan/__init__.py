@@ -24,6 +24,7 @@ from distill.plan.seen import Seen, by_earlier, by_probe, paid_by_others, paid_b
 from distill.progress import Progress
 from distill.recipe.trajectories import Program, Trajectories, Until
 from distill.scheduler import Scheduler
+from distill.second_tries import SecondTries
 from distill.store import Run, RunError
 
 PROBED = 16
@@ -67,9 +68,10 @@ def plan(run: Run, progress: Progress, *, teacher: str | None, probed: int = PRO
     most = most_tokens(section)
     foreseen = rest(
         Scheduler(problems, until),
-        Evidence.of(seen.table, most),
+        Evidence.of(seen.table, most, tries=seen.tries, mendable=seen.mendable),
         seats=max(1, round(seen.pace.in_flight)) if seen.pace else 1,
-        accepting=section.until is not None,
+        accepting=section.judges,
+        second=SecondTries(section, section.enough, _answered(run)) if section.second_tries else None,
     )
     done, drawn = paid_by_run(run), paid_by_others(run, until.max_samples)
     asked = (
@@ -89,7 +91,10 @@ def plan(run: Run, progress: Progress, *, teacher: str | None, probed: int = PRO
         _disk(run, foreseen, seen),
         *_memory(section, teacher, seen),
     ]
-    further = ["What refine and hint_unsolved ask beyond that is not foreseen."] if section.second_tries else []
+    further = []
+    if section.second_tries:
+        known = f"are foreseen from {len(seen.tries)} of them" if seen.tries else "come on top: none has been seen yet"
+        further.append(f"Mended and hinted samples {known}.")
     if until.vote:
         further.append("A vote is foreseen as if all samples agreed: it will take more of them.")
     keep_plan(
@@ -97,6 +102,11 @@ def plan(run: Run, progress: Progress, *, teacher: str | None, probed: int = PRO
     )
     stops = _stops(section, lines, _paid(foreseen.tokens, drawn.completion_tokens))
     return Plan(f"Plan of {run.name}", lines, [seen.says, *further, *stops])
+
+
+def _answered(run: Run) -> list[str]:
+    """The problems that have a reference."""
+    return run.problems("train").drop_nulls("reference_answer")["problem_id"].to_list()
 
 
 def _of_time_and_money(section: Trajectories, foreseen: Rest, seen: Seen, done: Spent, drawn: Spent) -> list[Line]:

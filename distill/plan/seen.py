@@ -6,9 +6,11 @@ from pathlib import Path
 import polars as pl
 
 from distill import samples, trajectories
+from distill.forecast import Try
 from distill.journal import read_rows
 from distill.ledger import Spent
-from distill.lineage import is_follow_up
+from distill.lineage import HINTED, is_follow_up
+from distill.opinion import complaint
 from distill.progress import Progress
 from distill.samples import JOURNAL, JOURNALED, Pace
 from distill.store import KEY, Run, RunError
@@ -20,7 +22,10 @@ class Seen:
     """What a plan is made from."""
 
     table: pl.DataFrame
-    """Trajectories with the column `accepted`."""
+    """Trajectories of the plain question, with the column `accepted`."""
+    tries: list[Try]
+    mendable: float
+    """Share of the rejected samples that may be mended."""
     pace: Pace | None
     says: str
 
@@ -30,7 +35,7 @@ def by_probe(run: Run, progress: Progress, teacher: str | None, probed: int) -> 
     table = trajectories.probe(run, progress, teacher=teacher, problems=probed)
     pace = samples.pace(read_rows(run.path("trajectories", JOURNAL), JOURNALED))
     says = f"From {table.height:,} samples of {table['problem_id'].n_unique()} problems of this run; it keeps them."
-    return Seen(_judged(table, run), pace, says)
+    return Seen(*_judged(table, run), pace, says)
 
 
 def by_earlier(run: Run, folder: Path) -> Seen:
@@ -44,10 +49,10 @@ def by_earlier(run: Run, folder: Path) -> Seen:
     journal = folder / "trajectories" / JOURNAL
     pace = samples.pace(read_rows(journal, JOURNALED)) if journal.is_file() else None
     says = f"From {table.height:,} samples of {table['problem_id'].n_unique():,} problems of {folder}, by its teacher."
-    judged = _judged(table, run)
+    judged, tries, mendable = _judged(table, run)
     if journal.is_file():
         judged = pl.concat([judged, _kept_out(judged, journal)], how="diagonal")
-    return Seen(judged, pace, says)
+    return Seen(judged, tries, mendable, pace, says)
 
 
 def _kept_out(table: pl.DataFrame, journal: Path) -> pl.DataFrame:
@@ -57,12 +62,21 @@ def _kept_out(table: pl.DataFrame, journal: Path) -> pl.DataFrame:
     return rows.select(*columns, accepted=False).collect().join(table, on=KEY, how="anti")
 
 
-def _judged(table: pl.DataFrame, run: Run) -> pl.DataFrame:
+def _judged(table: pl.DataFrame, run: Run) -> tuple[pl.DataFrame, list[Try], float]:
+    """The plain samples, those that were tried again, and the share of the rejected ones that may be mended."""
     head, keeps_out = run.recipe.head, run.recipe.trajectories.keeps_out
-    table = table.filter(~samples.FAILED, ~is_follow_up(pl.col("sample"))).with_row_index("row")
-    accepted = kept(Chain(head).judge(table))["row"] if head else pl.Series([], dtype=pl.UInt32)
+    table = table.filter(~samples.FAILED).with_row_index("row")
+    judged = Chain(head).judge(table) if head else table
+    accepted = kept(judged)["row"] if head else pl.Series([], dtype=pl.UInt32)
     whole = ~samples.ENDED & ~(pl.lit(keeps_out) & samples.CUT)
-    return table.with_columns(accepted=pl.col("row").is_in(accepted.implode()) & whole).drop("row")
+    table = table.with_columns(accepted=pl.col("row").is_in(accepted.implode()) & whole)
+    follows = is_follow_up(pl.col("sample"))
+    plain = table.filter(~follows)
+    tried = table.filter(follows).select(pl.col("sample") >= HINTED, "completion_tokens", "accepted")
+    rejected = plain.filter(~pl.col("accepted"))
+    complaints = judged.filter(complaint(judged).is_not_null())["row"] if head else accepted
+    mendable = rejected.filter(pl.col("row").is_in(complaints.implode()), pl.col("finish_reason") == "stop").height
+    return plain.drop("row"), [Try(*row) for row in tried.iter_rows()], mendable / max(1, rejected.height)
 
 
 def paid_by_run(run: Run) -> Spent:

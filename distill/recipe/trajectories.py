@@ -183,6 +183,11 @@ class Trajectories(Generation, Strategies):
         return self.until is not None or self.second_tries
 
     @property
+    def enough(self) -> int:
+        """Accepted samples of a problem from which on nothing is tried again."""
+        return self.until.accepted if self.until else 1
+
+    @property
     def gpus(self) -> int:
         """How many GPUs the teacher runs on."""
         if self.limits and self.limits.gpus:
