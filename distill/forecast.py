@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from distill.lineage import HINTED, ROOM, Key
 from distill.metrics import Estimate
+from distill.mixture import Floats, Voters, shares
 from distill.scheduler import Scheduler
 from distill.second_tries import SecondTries
-
-Floats = NDArray[np.float64]
-
+from distill.vote import Ballot
 
 RATES = np.linspace(0, 1, 21)
 """Acceptance rates that problems are taken to have."""
@@ -59,6 +58,8 @@ class Evidence:
     tries: Sequence[Try] = ()
     mendable: float = 1.0
     """Share of the rejected samples that may be mended."""
+    votes: Sequence[Sequence[int]] = ()
+    """Of problems whose samples vote, how many gave each answer."""
 
     @classmethod
     def of(
@@ -66,10 +67,10 @@ class Evidence:
         samples: pl.DataFrame,
         max_tokens: int,
         running: Sequence[float] = (),
-        tries: Sequence[Try] = (),
-        mendable: float = 1.0,
+        **further: Any,
     ) -> Self:
-        """From the columns problem_id, completion_tokens and accepted, of at least one sample of the plain question.
+        """From the columns problem_id, completion_tokens and accepted, of at least one sample of the plain question;
+        `further` are other fields.
 
         `running` has the tokens so far of samples that have not finished: long samples finish late, so those that have
         finished are too short as a whole. Kaplan and Meier's estimate (1958) corrects for that, with an exponential
@@ -83,14 +84,16 @@ class Evidence:
         tail = np.minimum(tokens.max() - mean * np.log1p(-(np.arange(20) + 0.5) / 20), max_tokens)
         accepted = samples["accepted"].to_numpy().astype(bool)
         times = np.ones(problem.max() + 1)
-        return cls(problem, tokens, accepted, weight, unseen, tail, times, max_tokens, tries, mendable)
+        return cls(problem, tokens, accepted, weight, unseen, tail, times, max_tokens, **further)
 
     def resampled(self, random: np.random.Generator) -> Self:
         """As many problems, drawn with replacement."""
         drawn = random.integers(self.times.size, size=self.times.size)
         chosen: list[int] = random.integers(max(1, len(self.tries)), size=len(self.tries)).tolist()
         times = np.bincount(drawn, minlength=self.times.size).astype(float)
-        return replace(self, times=times, tries=[self.tries[place] for place in chosen])
+        voted: list[int] = random.integers(max(1, len(self.votes)), size=len(self.votes)).tolist()
+        tries, votes = [self.tries[place] for place in chosen], [self.votes[place] for place in voted]
+        return replace(self, times=times, tries=tries, votes=votes)
 
 
 def _kaplan_meier(finished: Floats, running: Floats) -> tuple[Floats, float]:
@@ -111,6 +114,8 @@ class World:
 
     def __init__(self, evidence: Evidence, random: np.random.Generator) -> None:
         self._random, self._mendable = random, evidence.mendable
+        self.voters = Voters(evidence.votes, random) if evidence.votes else None
+        """How samples vote; None where none was seen: then they all agree."""
         self._tries = {kind: [each for each in evidence.tries if each.hinted == kind] for kind in (False, True)}
         self._shares = _mixture(evidence)
         self._lengths = [_Lengths(evidence, accepted, random) for accepted in (False, True)]
@@ -167,19 +172,10 @@ class _Lengths:
 
 
 def _mixture(evidence: Evidence) -> Floats:
-    """The share of problems at each of RATES: nonparametric maximum likelihood (Laird 1978), by EM.
-
-    One problem more, of which nothing is known, keeps a few problems from claiming that all others are like them.
-    """
+    """The share of problems at each of RATES."""
     judged = np.bincount(evidence.problem, evidence.weight, evidence.times.size)
     accepted = np.bincount(evidence.problem, evidence.weight * evidence.accepted, evidence.times.size)
-    likely = _likelihood(accepted.astype(float), judged.astype(float))
-    shares = np.full(RATES.size, 1 / RATES.size)
-    for _ in range(100):
-        posterior = likely * shares
-        posterior *= (evidence.times / posterior.sum(axis=1))[:, None]
-        shares = (posterior.sum(axis=0) + 1 / RATES.size) / (evidence.times.sum() + 1)
-    return shares
+    return shares(_likelihood(accepted.astype(float), judged.astype(float)), evidence.times)
 
 
 def _likelihood(accepted: Floats, judged: Floats) -> Floats:
@@ -253,7 +249,11 @@ def _play(
 ) -> NDArray[np.float64]:
     """Samples, tokens, accepted, solved and turns of one run to its end."""
     standing = scheduler.standing()
-    rates = dict(zip(standing, world.rates(*zip(*standing.values(), strict=True)) if standing else [], strict=True))
+    ballots = scheduler.ballots()
+    passed = [len(ballots[each]) if ballots else accepted for each, (accepted, _) in standing.items()]
+    judged = [judged for _, judged in standing.values()]
+    rates = dict(zip(standing, world.rates(passed, judged) if standing else [], strict=True))
+    votes = {each: world.voters.votes(answers) for each, answers in ballots.items()} if world.voters else {}
     second = second if world.has_tries() else None
     solved = {problem_id for problem_id, (accepted, _) in standing.items() if accepted}
     solved |= {problem_id for problem_id in standing if second and second.solves(problem_id)}
@@ -295,11 +295,13 @@ def _play(
         while len(flight) < seats and (following := scheduler.next()):
             start(following, 0.0)
         if not flight:
-            return np.array([samples, tokens, accepted_rows, len(solved) - was_solved, now])
+            found = (scheduler.accepted, scheduler.solved) if ballots else (accepted_rows, len(solved) - was_solved)
+            return np.array([samples, tokens, *found, now])
         now, _, key, accepted = heapq.heappop(flight)
         if key[1] >= ROOM:
             continue
-        scheduler.judged(*key, accepted and accepting)
+        ballot = Ballot(votes[key[0]].draw()) if accepted and key[0] in votes else None
+        scheduler.judged(*key, accepted and accepting, ballot)
         if accepted:
             accepted_rows += 1
             solved.add(key[0])

@@ -5,7 +5,7 @@ Does not sample, and does not judge.
 """
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -156,7 +156,14 @@ class Outlook:
             return
         per_token = self._seconds / self._tokens
         running = {whole(key): seconds / per_token for key, seconds in self._watch.running() if whole(key)[1] < ROOM}
-        evidence = Evidence.of(table, self._most, [*running.values()], [*self._recent_tries], self._mendable())
+        evidence = Evidence.of(
+            table,
+            self._most,
+            [*running.values()],
+            tries=[*self._recent_tries],
+            mendable=self._mendable(),
+            votes=[[*Counter(answers).values()] for answers in self._scheduler.ballots().values() if answers],
+        )
         seats = max(1, round(self._beside / self._seconds))
         foreseen = rest(
             self._scheduler,

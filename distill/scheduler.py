@@ -111,6 +111,12 @@ class Scheduler:
         """Of each problem, how many samples are accepted and how many judged, as far as they count."""
         return {problem_id: (problem.accepted, problem.judged) for problem_id, problem in self._problems.items()}
 
+    def ballots(self) -> dict[str, list[str | None]]:
+        """The answers of the samples of each problem that vote; none of any where there is no vote."""
+        if self.until.vote is None:
+            return {}
+        return {problem_id: [each.answer for each in problem.ballots] for problem_id, problem in self._problems.items()}
+
     def unanswered(self) -> list[tuple[str, int]]:
         """Samples that have been asked for, and on which no verdict is in."""
         return [

@@ -14,6 +14,7 @@ from distill.opinion import Opinion
 from distill.outlook import keep_plan
 from distill.progress import Lines, Silent
 from distill.recipe.trajectories import Generation, Trajectories, Until
+from distill.vote import Ballot
 from distill.watch import Watch
 
 PROBLEMS = pl.DataFrame({"problem_id": [f"p{n}" for n in range(300)], "problem": ["?"] * 300})
@@ -123,6 +124,17 @@ def test_where_none_was_mended_yet_it_says_that_they_come_on_top(drawn):
     told, _, _ = drawn(MENDING, accepts=lambda completions: [Opinion(True)] * completions.height)
     assert told.lines[-1].endswith("come on top: none has been judged yet")
     assert max(map(len, told.lines)) <= 80
+
+
+def test_votes_that_disagree_are_foreseen(drawn):
+    def accepts(completions):
+        return [
+            Opinion(True, ballot=Ballot(text[-5:] if text.endswith("right") else text)) for text in completions["text"]
+        ]
+
+    told, table, _ = drawn(until=Until(accepted=3, max_samples=8, vote={}), accepts=accepts)
+    assert table.height > 1.3 * 3 * PROBLEMS.height
+    assert numbers(told.lines[1])[0] == pytest.approx(table.height, rel=0.1)
 
 
 def test_a_log_has_the_time_left_as_it_is_told():

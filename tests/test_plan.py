@@ -2,6 +2,7 @@
 
 import heapq
 import json
+from collections import Counter
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ from distill.plan.words import size
 from distill.progress import number
 from distill.recipe.trajectories import Until
 from distill.scheduler import Scheduler
+from distill.vote import Ballot
 
 MOST = 1000
 
@@ -87,6 +89,34 @@ def test_nothing_is_left_of_a_settled_run():
     assert {each.high for each in (left.samples, left.tokens, left.accepted, left.solved, left.turns)} == {0.0}
 
 
+def vote_of(problems, until, seed):
+    """Of a run in which each problem has a most likely answer, and others: the scheduler, and what was drawn."""
+    random = np.random.default_rng(seed)
+    rates = dict(zip(problems, random.beta(2, 1, len(problems)), strict=True))
+    scheduler, drawn = Scheduler(problems, until), []
+    while key := scheduler.next():
+        accepted, right = random.random() < 0.9, random.random() < rates[key[0]]
+        scheduler.judged(*key, accepted, Ballot("1" if right else str(random.integers(2, 6))))
+        drawn.append((key[0], 100, accepted))
+    return scheduler, pl.DataFrame(drawn, schema=["problem_id", "completion_tokens", "accepted"], orient="row")
+
+
+def test_votes_that_disagree_are_foreseen_from_24_problems():
+    problems, until, held = PROBLEMS[:100], Until(accepted=3, max_samples=12, vote={}), np.zeros(3)
+    for seed in range(6):
+        scheduler, table = vote_of(problems, until, seed)
+        probed = np.random.default_rng(seed).choice(problems, 24, replace=False).tolist()
+        few, ballots = table.filter(pl.col("problem_id").is_in(probed)), scheduler.ballots()
+        votes = [[*Counter(ballots[each]).values()] for each in probed if ballots[each]]
+        foreseen = rest(Scheduler(problems, until), Evidence.of(few, MOST, votes=votes), seats=8, plays=20)
+        truth = (table.height, scheduler.accepted, scheduler.solved)
+        estimates = (foreseen.samples, foreseen.accepted, foreseen.solved)
+        held += [each.low <= true <= each.high for each, true in zip(estimates, truth, strict=True)]
+    assert (held >= 4).all(), held
+    agreed = rest(Scheduler(problems, until), Evidence.of(few, MOST), seats=8, plays=5)
+    assert agreed.samples.high < table.height
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 RECIPE = """\
@@ -139,6 +169,15 @@ def test_price_and_limits_are_told(planned):
     assert "EUR, in all" in said
     assert "The run will stop at limits.max_tokens, which is 3,000." in said
     assert "limits.max_cost" not in said
+
+
+def test_a_plan_foresees_votes_as_a_probe_shows_them(planned, tmp_path):
+    vote = "until: {accepted: 4, max_samples: 12, vote: {}}"
+    said = planned("--probe", "20", limits=vote).stdout
+    assert "as if all samples agreed" not in said
+    assert call("trajectories", "r.yaml").exit_code == 0
+    table = pl.read_parquet(tmp_path / "runs/r/trajectories/trajectories.parquet")
+    assert amount(said, "samples") == pytest.approx(table.height, rel=0.2)
 
 
 def amount(said, name):

@@ -68,7 +68,7 @@ def plan(run: Run, progress: Progress, *, teacher: str | None, probed: int = PRO
     most = most_tokens(section)
     foreseen = rest(
         Scheduler(problems, until),
-        Evidence.of(seen.table, most, tries=seen.tries, mendable=seen.mendable),
+        Evidence.of(seen.table, most, tries=seen.tries, mendable=seen.mendable, votes=seen.votes),
         seats=max(1, round(seen.pace.in_flight)) if seen.pace else 1,
         accepting=section.judges,
         second=SecondTries(section, section.enough, _answered(run)) if section.second_tries else None,
@@ -95,7 +95,7 @@ def plan(run: Run, progress: Progress, *, teacher: str | None, probed: int = PRO
     if section.second_tries:
         known = f"are foreseen from {len(seen.tries)} of them" if seen.tries else "come on top: none has been seen yet"
         further.append(f"Mended and hinted samples {known}.")
-    if until.vote:
+    if until.vote and not seen.votes:
         further.append("A vote is foreseen as if all samples agreed: it will take more of them.")
     keep_plan(
         run.path("trajectories"), {line.name: line.amount for line in lines if line.name in PLANNED and line.amount}

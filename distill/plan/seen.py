@@ -15,6 +15,7 @@ from distill.progress import Progress
 from distill.samples import JOURNAL, JOURNALED, Pace
 from distill.store import KEY, Run, RunError
 from filters import Chain, kept
+from filters._votes import stated_answers
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Seen:
     tries: list[Try]
     mendable: float
     """Share of the rejected samples that may be mended."""
+    votes: list[list[int]]
+    """Of problems whose samples vote, how many gave each answer."""
     pace: Pace | None
     says: str
 
@@ -49,10 +52,10 @@ def by_earlier(run: Run, folder: Path) -> Seen:
     journal = folder / "trajectories" / JOURNAL
     pace = samples.pace(read_rows(journal, JOURNALED)) if journal.is_file() else None
     says = f"From {table.height:,} samples of {table['problem_id'].n_unique():,} problems of {folder}, by its teacher."
-    judged, tries, mendable = _judged(table, run)
+    judged, tries, mendable, votes = _judged(table, run)
     if journal.is_file():
         judged = pl.concat([judged, _kept_out(judged, journal)], how="diagonal")
-    return Seen(judged, tries, mendable, pace, says)
+    return Seen(judged, tries, mendable, votes, pace, says)
 
 
 def _kept_out(table: pl.DataFrame, journal: Path) -> pl.DataFrame:
@@ -62,8 +65,8 @@ def _kept_out(table: pl.DataFrame, journal: Path) -> pl.DataFrame:
     return rows.select(*columns, accepted=False).collect().join(table, on=KEY, how="anti")
 
 
-def _judged(table: pl.DataFrame, run: Run) -> tuple[pl.DataFrame, list[Try], float]:
-    """The plain samples, those that were tried again, and the share of the rejected ones that may be mended."""
+def _judged(table: pl.DataFrame, run: Run) -> tuple[pl.DataFrame, list[Try], float, list[list[int]]]:
+    """The first fields of `Seen`."""
     head, keeps_out = run.recipe.head, run.recipe.trajectories.keeps_out
     table = table.filter(~samples.FAILED).with_row_index("row")
     judged = Chain(head).judge(table) if head else table
@@ -76,7 +79,13 @@ def _judged(table: pl.DataFrame, run: Run) -> tuple[pl.DataFrame, list[Try], flo
     rejected = plain.filter(~pl.col("accepted"))
     complaints = judged.filter(complaint(judged).is_not_null())["row"] if head else accepted
     mendable = rejected.filter(pl.col("row").is_in(complaints.implode()), pl.col("finish_reason") == "stop").height
-    return plain.drop("row"), [Try(*row) for row in tried.iter_rows()], mendable / max(1, rejected.height)
+    votes: list[list[int]] = []
+    if run.recipe.trajectories.until and run.recipe.trajectories.until.vote:
+        passed = plain.filter("accepted")
+        ballots = passed.select("problem_id", answer=stated_answers(passed["response"]))
+        counts = ballots.group_by("problem_id", "answer", maintain_order=True).len()
+        votes = counts.group_by("problem_id", maintain_order=True).agg("len")["len"].to_list()
+    return plain.drop("row"), [Try(*row) for row in tried.iter_rows()], mendable / max(1, rejected.height), votes
 
 
 def paid_by_run(run: Run) -> Spent:
