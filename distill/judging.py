@@ -54,7 +54,7 @@ class Judging:
     def recall(self, samples: pl.LazyFrame) -> pl.DataFrame:
         """Take those of the samples on which a verdict is known, and give their rows' numbers.
 
-        None where samples may be mended or vote: that takes their texts.
+        None where samples may be mended or vote: that takes their texts, with which `replay` recalls it.
         """
         texts = self._follow_ups.tries is not None or self._scheduler.until.vote is not None
         found = self._verdicts.find(samples.clear() if texts else samples)
@@ -64,9 +64,13 @@ class Judging:
         return found.select("row")
 
     def replay(self, rows: list[Row]) -> None:
-        """Judge samples that were there before."""
-        for row in rows:
-            self.take(row)
+        """Take samples that were there before, and judge those on which no verdict is known."""
+        table = pl.DataFrame([{column: row[column] for column in COMPLETION} for row in rows], schema=COMPLETION)
+        for row, opinion in zip(rows, self._verdicts.recall(table), strict=True):
+            if opinion:
+                self._pass_on(row, opinion)
+            else:
+                self.take(row)
         self.settle(wait=True)
 
     def take(self, row: Row) -> None:
@@ -91,7 +95,10 @@ class Judging:
             self._judged, opinions = None, future.result()
             self._verdicts.add(table, opinions)
             for row, opinion in zip(table.iter_rows(named=True), opinions, strict=True):
-                if row["sample"] < ROOM:
-                    self._scheduler.judged(row["problem_id"], row["sample"], opinion.accepted, opinion.ballot)
-                self._follow_ups.judged(row, opinion)
-                self._outlook.judged(row, opinion.accepted)
+                self._pass_on(row, opinion)
+
+    def _pass_on(self, row: Row, opinion: Opinion) -> None:
+        if row["sample"] < ROOM:
+            self._scheduler.judged(row["problem_id"], row["sample"], opinion.accepted, opinion.ballot)
+        self._follow_ups.judged(row, opinion)
+        self._outlook.judged(row, opinion.accepted)

@@ -91,6 +91,7 @@ def _sampled(
     with tracking as tracker, _open(section, teacher, progress) as engine:
         identity: Mapping[str, Any] = engine.identity
         name = f"{identity['model']}@{identity['revision']}"
+        heads = [filter.provenance() for filter in run.recipe.head]
         completions = sample(
             engine,
             problems,
@@ -100,7 +101,7 @@ def _sampled(
             progress=progress,
             until=section.until,
             accepts=accepted_by(run.recipe.head, problems, name, section) if section.judges else None,
-            judged_by=judged_by(problems, [filter.provenance() for filter in run.recipe.head], name, section.keeps_out),
+            judged_by=judged_by(problems, heads, name, section.keeps_out, bool(section.until and section.until.vote)),
             ledger=ledger,
             partial=partial,
             draw_on=section.draw_on,

@@ -5,12 +5,15 @@ import random
 import polars as pl
 import pytest
 
+from distill import sampler
 from distill.engines.scripted import ScriptedEngine
 from distill.known_verdicts import FILE, judged_by
+from distill.lineage import ROOM
 from distill.opinion import Opinion
 from distill.progress import Silent
-from distill.recipe.trajectories import Generation, Until
+from distill.recipe.trajectories import Trajectories, Until
 from distill.sampler import sample
+from distill.vote import Ballot
 
 PROBLEMS = pl.DataFrame({"problem_id": [*"abcdef"], "problem": ["?"] * 6, "reference_answer": ["1"] * 6})
 UNTIL = Until(accepted=2, max_samples=9)
@@ -29,10 +32,11 @@ class Judge:
     def __call__(self, completions):
         self.asked += completions.select("problem_id", "sample").rows()
         ends = completions["text"].str.split("\n").list.last()
-        return [Opinion(end == "right", decided=end != "perhaps") for end in ends]
+        complaints = {"wrong": "It is wrong."}
+        return [Opinion(end == "right", complaints.get(end, ""), end != "perhaps", Ballot(end)) for end in ends]
 
 
-def draw(folder, judge, *, problems=PROBLEMS, by="filters", stop_after=1000, in_flight=4):
+def draw(folder, judge, *, problems=PROBLEMS, by="filters", stop_after=1000, in_flight=4, until=UNTIL, **settings):
     asked = []
 
     def answered(request):
@@ -45,11 +49,11 @@ def draw(folder, judge, *, problems=PROBLEMS, by="filters", stop_after=1000, in_
         return sample(
             engine,
             problems,
-            Generation(),
+            Trajectories(teacher="script", **settings),
             folder,
             name="t",
             progress=Silent(),
-            until=UNTIL,
+            until=until,
             accepts=judge,
             judged_by=judged_by(problems, by),
         )
@@ -69,6 +73,23 @@ def test_only_what_was_not_decided_is_judged_again(tmp_path):
     assert set(first.asked) | set(rest.asked) == set(table.select("problem_id", "sample").rows())
     assert draw(tmp_path, again).equals(table)
     assert sorted(again.asked) == undecided(table)
+
+
+MENDING = {"until": Until(accepted=3, max_samples=3), "refine": {"rounds": 3}}
+
+
+@pytest.mark.parametrize("takes", [MENDING, {"until": Until(accepted=3, max_samples=9, vote={})}])
+def test_what_was_said_for_second_tries_and_votes_is_remembered_too(tmp_path, monkeypatch, takes):
+    monkeypatch.setattr(sampler, "BATCH_ROWS", 7)
+    judges = [Judge() for _ in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        draw(tmp_path, judges[0], stop_after=20, **takes)
+    table = draw(tmp_path, judges[1], **takes)
+    assert table.equals(draw(tmp_path / "undisturbed", Judge(), **takes))
+    assert table["sample"].max() > (ROOM if "refine" in takes else 3)
+    assert set(judges[0].asked) & set(judges[1].asked) <= set(undecided(table))
+    assert draw(tmp_path, judges[2], **takes).equals(table)
+    assert sorted(judges[2].asked) == undecided(table)
 
 
 @pytest.mark.parametrize("change", ["filters", "reference", "file", "gone"])
