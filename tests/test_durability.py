@@ -1,6 +1,6 @@
 """Killed, out of disk or with damaged files: sampling loses nothing acknowledged, asks nothing twice, ends the same.
 
-DISTILL_KILLS=100 kills that often; the default is fewer, for speed. A kill or a full disk strikes at the n-th operation
+DISTILL_KILLS=10 kills less often than 100 times, for speed. A kill or a full disk strikes at the n-th operation
 on a file, before, amid or after it: between two of them the disk does not change.
 """
 
@@ -24,7 +24,7 @@ from distill.progress import Silent
 from distill.recipe.trajectories import Generation
 from distill.shards import JournalError
 
-KILLS = int(os.environ.get("DISTILL_KILLS", "25"))
+KILLS = int(os.environ.get("DISTILL_KILLS", "100"))
 PROBLEMS = pl.DataFrame({"problem_id": [f"p{n}" for n in range(12)], "problem": [f"{n} + {n}?" for n in range(12)]})
 SETTINGS = Generation(samples_per_problem=3)
 LIMITS = {"flush_rows": 3, "seal_bytes": 1500, "flush_s": 60}
