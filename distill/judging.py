@@ -1,5 +1,6 @@
 """Verdicts on samples as they finish, by which is decided what to ask for next. Does not sample."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
@@ -17,6 +18,11 @@ from distill.store import KEY
 
 Accepts = Callable[[pl.DataFrame], list[Opinion]]
 """What is made of each of some finished samples (columns of `COMPLETION`)."""
+APART_S = 1.0
+"""Seconds between two looks at what has finished, where the engine has enough to do meanwhile: a look takes Python's
+lock from the engine again and again, and at many samples it takes hardly longer than at one."""
+REST = 5
+"""Where verdicts are waited for, looks are so many times as far apart as one takes."""
 
 
 class Judging:
@@ -35,6 +41,9 @@ class Judging:
         self.accepting = accepts is not None
         self._waiting: list[Row] = []
         self._judged: tuple[pl.DataFrame, Future[list[Opinion]]] | None = None
+        self._looked = -APART_S
+        self._took = 0.0
+        """When samples were looked at last, and how long that took."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judging")
 
     def __enter__(self) -> Self:
@@ -82,13 +91,18 @@ class Judging:
             self._outlook.waits(row)
             self._waiting.append({column: row[column] for column in COMPLETION})
 
-    def settle(self, *, wait: bool) -> None:
-        """Pass on the verdicts that are in, and have the samples judged that wait; with `wait`, all of them."""
+    def settle(self, *, wait: bool = False, due: bool = False) -> None:
+        """Pass on the verdicts that are in, and have those samples judged now and then that wait; sooner where it is `due`.
+
+        With `wait`, all of them are judged, and their verdicts passed on.
+        """
         while self._judged or self._waiting:
             if self._judged is None:
                 assert self._accepts is not None
+                if not wait and time.monotonic() - self._looked < (min(APART_S, REST * self._took) if due else APART_S):
+                    return
                 table, self._waiting = pl.DataFrame(self._waiting, schema=COMPLETION), []
-                self._judged = table, self._thread.submit(self._accepts, table)
+                self._judged = table, self._thread.submit(self._look, self._accepts, table)
             table, future = self._judged
             if not (wait or future.done()):
                 return
@@ -102,3 +116,10 @@ class Judging:
             self._scheduler.judged(row["problem_id"], row["sample"], opinion.accepted, opinion.ballot)
         self._follow_ups.judged(row, opinion)
         self._outlook.judged(row, opinion.accepted)
+
+    def _look(self, accepts: Accepts, table: pl.DataFrame) -> list[Opinion]:
+        self._looked = time.monotonic()
+        try:
+            return accepts(table)
+        finally:
+            self._took = time.monotonic() - self._looked

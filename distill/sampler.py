@@ -184,10 +184,10 @@ class _Requests:
 
     def __iter__(self) -> Iterator[Request | None]:
         while self.follow_ups.open:
-            self.judging.settle(wait=False)
+            self.judging.settle()
             key = self._next()
-            if key is None and not self.in_flight:
-                self.judging.settle(wait=True)
+            if key is None:  # it depends on verdicts
+                self.judging.settle(due=True, wait=not self.in_flight)
                 key = self._next()
             if key is None:
                 if self.in_flight:
