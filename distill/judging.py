@@ -92,7 +92,7 @@ class Judging:
             self._waiting.append({column: row[column] for column in COMPLETION})
 
     def settle(self, *, wait: bool = False, due: bool = False) -> None:
-        """Pass on the verdicts that are in, and have those samples judged now and then that wait; sooner where it is `due`.
+        """Pass on the verdicts that are in; have the samples judged that wait, now and then, and sooner if it is `due`.
 
         With `wait`, all of them are judged, and their verdicts passed on.
         """

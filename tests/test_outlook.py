@@ -6,7 +6,7 @@ import random
 import polars as pl
 import pytest
 
-from distill import outlook, sampler
+from distill import judging, outlook, sampler
 from distill.engines.scripted import ScriptedEngine
 from distill.lineage import ROOM
 from distill.metrics import Estimate
@@ -48,6 +48,7 @@ def drawn(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(sampler, "Watch", lambda: Watch(lambda: now[0]))
     monkeypatch.setattr(outlook, "FIRST_S", 7000.0)
+    monkeypatch.setattr(judging, "APART_S", 0.0)  # of the real clock
 
     def answer(request):
         problem = int(request.request_id[1:].partition("#")[0])
