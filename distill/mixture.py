@@ -57,8 +57,9 @@ class Voters:
 
     def __init__(self, votes: Sequence[Sequence[int]], random: np.random.Generator) -> None:
         self._random = random
-        likely = np.array([_likelihood(tuple(sorted(each))).sum(axis=2).ravel() for each in votes])
-        self._shares = shares(likely, np.ones(len(votes))).reshape(LEADS.size, ALPHAS.size, 1)
+        alike = Counter(tuple(sorted(each)) for each in votes)
+        likely = np.array([_likelihood(counts).sum(axis=2).ravel() for counts in alike])
+        self._shares = shares(likely, np.array([*alike.values()], float)).reshape(LEADS.size, ALPHAS.size, 1)
 
     def votes(self, answers: Sequence[str | None]) -> Votes:
         """Of a problem that has given these answers."""

@@ -13,8 +13,9 @@ from pathlib import Path
 import polars as pl
 
 from distill.engines import Completion
+from distill.evidence import Evidence, Try
 from distill.followups import Row
-from distill.forecast import Evidence, Rest, Try, rest
+from distill.forecast import Rest, rest
 from distill.ledger import Spent
 from distill.lineage import HINTED, ROOM, Key, whole
 from distill.metrics import Estimate

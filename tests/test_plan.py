@@ -11,7 +11,8 @@ from test_cli import call
 
 from distill import arithmetic, trajectories
 from distill.engines.scripted import ScriptedEngine
-from distill.forecast import Evidence, rest
+from distill.evidence import Evidence
+from distill.forecast import rest
 from distill.plan.kv_cache import UnknownError, room
 from distill.plan.words import size
 from distill.progress import number

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import polars as pl
 
 from distill.asking import most_tokens
-from distill.forecast import Evidence, Rest, rest
+from distill.evidence import Evidence
+from distill.forecast import Rest, rest
 from distill.journal import SEAL_BYTES
 from distill.ledger import Spent
 from distill.metrics import Estimate

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from distill import samples, trajectories
-from distill.forecast import Try
+from distill.evidence import Try
 from distill.journal import read_rows
 from distill.ledger import Spent
 from distill.lineage import HINTED, is_follow_up
