@@ -7,8 +7,14 @@ problem throws the others away. Keeping everything is printed beside it; those r
 easy problems. Giving up is printed with the coverage that it costs.
 
 Deciding from sample to sample cannot do better at equal coverage: the order in which samples come says nothing of them,
-and one that is not drawn may be the one that is missing. At K = 2 it is 1.97 times fixed k, 57 % of whose tokens are in
-rejected samples. Without those it would be 4.6 times; had they been ended half-way, 2.8.
+and one that is not drawn may be the one that is missing. What it saves depends on how often the teacher is right: at
+K = 2 it is 2.20 times fixed k where 0.71 of the samples are accepted, and 1.97 times where 0.63 are, when 57 % of the
+tokens of fixed k are in rejected samples. Without those it would be 4.6 times; had they been ended half-way, 2.8.
+
+What half-written samples tell, counted afterwards on 4,000 samples of the teacher that is right at 0.71: ended where
+the mean log-probability of 16 tokens in a row falls below a limit learned from half of the problems (as "Deep Think
+with Confidence", arXiv:2508.15260, does), K = 2 rises from 2.20 to 2.26 with 0.7 % of the good samples lost, and to
+2.44 with 3 %. Looked at every 64 tokens only, of samples of 112, it is 2.23 and 2.31.
 """
 
 import argparse
