@@ -32,6 +32,8 @@ PLANNED = ("samples", "completion tokens", "accepted rows", "problems solved", "
 """What is shown of it."""
 FIRST_S = 10.0
 """Nothing is foreseen of a run that takes no longer."""
+LONG_S = 600.0
+"""A forecast is told in lines where so much is left, or where a plan stands beside it."""
 SHARE = 0.01
 """Of the samples that are surely needed, how many must have finished; of the time, how much forecasts take."""
 PROBLEMS = 16
@@ -54,7 +56,8 @@ class Outlook:
         most_tokens: int,
         tracker: Tracker | None = None,
     ) -> None:
-        self._scheduler, self._watch, self._folder, self._tracker = scheduler, watch, folder, tracker
+        self._scheduler, self._watch, self._tracker = scheduler, watch, tracker
+        self._planned = _planned(folder)
         self._accepting, self._most = accepting, most_tokens
         self._before = Spent()
         self._problems, self._needed = scheduler.open, 0
@@ -178,7 +181,7 @@ class Outlook:
         )
         first, self._ends = self._ends is None, began + foreseen.turns.value * per_token
         self._next_s = self._watch.elapsed + max(FIRST_S, (self._watch.elapsed - began) / SHARE)
-        if first:
+        if first and (self._planned or foreseen.turns.value * per_token > LONG_S):
             yield from self._told(foreseen, per_token, running)
             if self._tries and not self._recent_tries:
                 yield "    mended and hinted samples come on top: none has been judged yet"
@@ -192,9 +195,8 @@ class Outlook:
         return mendable / rejected if rejected else 1.0
 
     def _told(self, foreseen: Rest, per_token: float, running: Mapping[Key, float]) -> Iterator[str]:
-        planned = _planned(self._folder)
         title = f"forecast from {self._samples:,} samples"
-        yield f"  {title:37}  {'95 % interval':23}  {'as planned' if planned else ''}".rstrip()
+        yield f"  {title:37}  {'95 % interval':23}  {'as planned' if self._planned else ''}".rstrip()
         started = self._before.completion_tokens + self._tokens + sum(running.values())
         so_far = {
             "samples": (foreseen.samples, self._before.samples + self._samples),
@@ -204,9 +206,9 @@ class Outlook:
         }
         for name, (left, there) in so_far.items():
             if self._accepting or name in ("samples", "completion tokens"):
-                yield _line(name, [number(there + each) for each in left], map(number, planned.get(name, ())))
+                yield _line(name, [number(there + each) for each in left], map(number, self._planned.get(name, ())))
         times = [duration(each * per_token) for each in foreseen.turns]
-        yield _line("time left", times, map(duration, planned.get("time left", ())))
+        yield _line("time left", times, map(duration, self._planned.get("time left", ())))
 
 
 def _line(name: str, shown: list[str], planned: Iterable[str]) -> str:

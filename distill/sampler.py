@@ -50,6 +50,7 @@ def sample(
     abort: Abort | None = None,
     tracker: Tracker | None = None,
     begins: Callable[[], None] = lambda: None,
+    kept: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
 ) -> pl.DataFrame:
     """The samples of every problem, from the journal in `folder` or else the engine.
 
@@ -61,7 +62,9 @@ def sample(
     `partial`, nothing is asked: the samples wanted that are there. What the runs in the folders `draw_on` have of the
     same requests is taken from them and not asked for. `abort` ends samples early; those that it has ended before are
     samples for as long as it has the rule that did. `tracker` is shown how it goes. `begins` is called once the
-    settings are found to be those of the folder, and before anything is changed.
+    settings are found to be those of the folder, and before anything is changed. With `kept`, which returns the key and
+    what else is to be kept of a batch of samples, all of these together are returned: for samples whose texts need not
+    fit into memory. They must have no second parts.
     Raises RunError where the folder's samples were drawn with other settings; they are left as they are, or where
     samples were damaged on disk meanwhile.
     """
@@ -110,11 +113,15 @@ def sample(
                     progress.say(f"  {name}: {ledger.counts}")
         if follow_ups.open and not partial:
             raise ledger.limit_reached()
-        rows = _journaled(journal, found.join(wanted, on=KEY, how="semi")).collect()
-    table = wanted.join(rows, on=KEY, how="inner", maintain_order="left", validate="1:1")
-    if not partial and (lost := wanted.height - table.height):
-        raise RunError(f"{lost} samples were damaged on disk while others were sampled; run again to ask for them")
-    return samples.merged(table).select(COMPLETION.names())
+        chosen = found.join(wanted, on=KEY, how="semi")
+        if not partial and (lost := wanted.height - chosen.height):
+            raise RunError(f"{lost} samples were damaged on disk while others were sampled; run again to ask for them")
+        rows = _journaled(journal, chosen)
+        if kept is None:
+            table = samples.merged(_in_order(wanted, rows.collect()))
+            return table.select(COMPLETION.names())
+        batches = rows.select(COMPLETION.names()).collect_batches(chunk_size=BATCH_ROWS)
+        return _in_order(wanted, pl.concat([*map(kept, batches)] or [kept(pl.DataFrame(schema=COMPLETION))]))
 
 
 def draw_for(engine: Engine, problems: pl.DataFrame, settings: Trajectories, folder: Path, progress: Progress) -> None:
@@ -271,6 +278,10 @@ def _row(
         "seconds": round(seconds, 6),
         "in_flight": in_flight,
     }
+
+
+def _in_order(wanted: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    return wanted.join(rows, on=KEY, how="inner", maintain_order="left", validate="1:1")
 
 
 def _journaled(journal: Journal, chosen: pl.DataFrame) -> pl.LazyFrame:

@@ -138,6 +138,13 @@ def test_votes_that_disagree_are_foreseen(drawn):
     assert numbers(told.lines[1])[0] == pytest.approx(table.height, rel=0.1)
 
 
+def test_what_will_not_take_long_is_foreseen_in_silence(drawn, monkeypatch):
+    monkeypatch.setattr(outlook, "LONG_S", 1e6)
+    told, *_ = drawn()
+    assert told.lines == []
+    assert told.left[-1][1] is not None
+
+
 def test_a_log_has_the_time_left_as_it_is_told():
     now, lines = [0.0], []
     with Lines(lines.append, clock=lambda: now[0]).task("t", 10) as advance:

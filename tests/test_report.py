@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from distill import hub, problems, report
+from distill import hub, problems, report, sampler
 from distill.cli import app
 from distill.engines.scripted import ScriptedEngine
 from distill.hub.repo import HubError
@@ -19,6 +19,7 @@ from distill.metrics import pass_at_k
 from distill.progress import Silent
 from distill.recipe import Recipe
 from distill.recipe.report import Report
+from distill.report import scores
 from distill.report.benchmarks import KNOWN, problem_sets, samples_for
 from distill.report.words import show_scores
 from distill.store import Run, RunError, write_text
@@ -182,15 +183,9 @@ RIGHT = {"base": 0, "poor": 1, "good": 3, "teacher": 4}
 """Of every 4 samples of a problem."""
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Iterator[tuple[Run, dict]]:
-    """A run whose report was made of models that are right as often as `RIGHT` says."""
-    run = run_of(tmp_path_factory.mktemp("report"), **SECTIONS)
-    problems.make(run, Silent())
+def answering(run):
+    """In the place of `open_engine`: models that are right as often as `RIGHT` says."""
     gold = dict(run.problems().select("problem", "reference_answer").iter_rows())
-    for place, name in enumerate(("good", "poor")):
-        facts = {"key": "k", "base": "the/base", "base_name": "base", "rows": 10 + place}
-        write_text(run.path("student", name, "made.json"), json.dumps(facts))
 
     def opened(engine, model, **settings):
         name = model.rpartition("/")[2]
@@ -203,8 +198,19 @@ def made(tmp_path_factory) -> Iterator[tuple[Run, dict]]:
 
         return ScriptedEngine(answer, name=model)
 
+    return opened
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Iterator[tuple[Run, dict]]:
+    """A run with its report."""
+    run = run_of(tmp_path_factory.mktemp("report"), **SECTIONS)
+    problems.make(run, Silent())
+    for place, name in enumerate(("good", "poor")):
+        facts = {"key": "k", "base": "the/base", "base_name": "base", "rows": 10 + place}
+        write_text(run.path("student", name, "made.json"), json.dumps(facts))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "open_engine", opened)
+        patch.setattr(report, "open_engine", answering(run))
         report.make(run, Silent(), teacher="a/teacher")
         yield run, json.loads(run.path("report", "report.json").read_text())
 
@@ -224,6 +230,24 @@ def test_scores_are_those_of_the_samples(made):
     assert rows["poor"]["cons@k"]["value"] == 0.0
     assert rows["good"]["formatted_share"]["value"] == 1.0
     assert rows["good"]["truncated_share"]["value"] == rows["good"]["mixed_share"]["value"] == 0.0
+
+
+def test_samples_that_are_judged_a_few_at_a_time_make_the_same_report(made, monkeypatch):
+    run, heights = made[0], []
+
+    def graded(samples, *others):
+        heights.append(samples.height)
+        return scores.graded(samples, *others)
+
+    monkeypatch.setattr(report, "open_engine", answering(run))
+    monkeypatch.setattr(report, "graded", graded)
+    monkeypatch.setattr(sampler, "BATCH_ROWS", 40)
+    files = [run.path("report", name) for name in ("report.json", "problems.parquet", "examples.jsonl")]
+    before = [file.read_bytes() for file in files]
+    report.make(run, Silent(), teacher="a/teacher")
+    assert [file.read_bytes() for file in files] == before
+    assert max(heights) <= 40
+    assert sum(heights) == 4 * 4 * 30
 
 
 def test_what_is_larger_than_chance_is_said(made):

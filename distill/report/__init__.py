@@ -14,9 +14,9 @@ from distill.progress import Progress
 from distill.report.benchmarks import ProblemSet, problem_sets
 from distill.report.comparisons import beside_published, comparisons
 from distill.report.entrants import Entrant, entrants
-from distill.report.examples import examples
+from distill.report.examples import Examples
 from distill.report.lighteval import write_tasks
-from distill.report.scores import Score, by_difficulty, graded
+from distill.report.scores import FOUND, Score, by_difficulty, graded
 from distill.sampler import sample
 from distill.store import Run, digest, write_parquet, write_text
 
@@ -42,12 +42,11 @@ def make(run: Run, progress: Progress, *, teacher: str | None) -> dict[str, Any]
             section.engine, entrant.model, revision=entrant.revision, args=section.engine_args, say=lambda line: None
         ) as engine:
             for each in asked:
-                judged = graded(_samples(run, engine, entrant, each, progress), each, run.recipe.verdicts)
-                if entrant.kind == "student":
-                    shown += examples(judged, each.name, entrant.name, each.verifier.column())
-                texts = ("problem", "reasoning", "response", "tests", "options", "constraints", each.verifier.column())
-                score = Score(entrant, each, judged.drop(texts, strict=False))
+                to_read = Examples(each.name, entrant.name, each.verifier.column())
+                score = Score(entrant, each, _judged(run, engine, entrant, each, to_read, progress))
                 scores[each.name].append(score)
+                if entrant.kind == "student":
+                    shown += to_read
                 progress.say(f"  {describe(score.row, each.name)}")
     data = {"sets": [_set(each, scores[each.name], run) for each in asked]}
     write_text(run.path("report", SCORES), json.dumps(data, indent=2, ensure_ascii=False) + "\n")
@@ -67,14 +66,23 @@ def _say(asked: ProblemSet, progress: Progress) -> None:
         progress.say(f"  {asked.name}: {len(unverifiable):,} problems can only be abstained on: {reasons}")
 
 
-def _samples(run: Run, engine: Engine, entrant: Entrant, asked: ProblemSet, progress: Progress) -> pl.DataFrame:
+def _judged(
+    run: Run, engine: Engine, entrant: Entrant, asked: ProblemSet, to_read: Examples, progress: Progress
+) -> pl.DataFrame:
+    """What was found of each sample; of the texts only `to_read` has some, since all may not fit into memory."""
     # Named by content: the samples of a model that was trained anew are not taken for this one's. How many there are of
     # a problem is no part of the name: more are added to those that are there.
     model = digest([engine.identity["model"], engine.identity["revision"]])
     settings = digest(asked.settings.model_dump(mode="json", exclude={"samples_per_problem"}))[:8]
     folder = run.path("report", "samples", asked.name, f"{entrant.kind}-{model}-{settings}")
+
+    def judge(samples: pl.DataFrame) -> pl.DataFrame:
+        judged = graded(samples, asked, run.recipe.verdicts)
+        to_read.take(judged)
+        return judged.select(FOUND)
+
     name = f"{entrant.name} on {asked.name}"
-    return sample(engine, asked.problems, asked.settings, folder, name=name, progress=progress)
+    return sample(engine, asked.problems, asked.settings, folder, name=name, progress=progress, kept=judge)
 
 
 def _set(asked: ProblemSet, scores: list[Score], run: Run) -> dict[str, Any]:

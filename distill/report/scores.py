@@ -14,13 +14,15 @@ from distill import metrics
 from distill.chat import split_completions
 from distill.report.benchmarks import ProblemSet
 from distill.report.entrants import Entrant
-from distill.store import RunError
+from distill.store import KEY, RunError
 from filters import Filter, canonical_answer, extract_answer
 from filters.format import Format
 from filters.language_mix import LanguageMix
 
 RATES = {"truncated_share": "truncated", "mixed_share": "mixed", "formatted_share": "formatted"}
 """Shares of the samples in a report, and the columns that they are the means of."""
+FOUND = (*KEY, "completion_tokens", "answer", "correct", *RATES.values())
+"""What a score is made of: columns of `graded` that are no texts of a model, but for final answers."""
 BANDS = ("solves none", "up to half", "more than half", "solves all")
 """Difficulty, where a benchmark has no levels: how often the teacher solves a problem."""
 
@@ -32,7 +34,7 @@ class Score:
     entrant: Entrant
     set: ProblemSet
     samples: pl.DataFrame
-    """One row a sample, as `graded` returns them; texts are not needed."""
+    """One row a sample, with the columns of FOUND."""
 
     @cached_property
     def problems(self) -> pl.DataFrame:
