@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pushing import REPO, make_run, paths, push_run, sent
 
+from distill.dataset.card import model_name
 from distill.push.card import digests, merged, sections
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own
@@ -138,3 +139,29 @@ def test_files_of_others_stay_and_files_of_ours_that_are_gone_are_deleted(hub, p
     assert deleted == {"rejected/train-00000-of-00001.parquet", "report.html"}
     assert not set(paths(operations)) & {"notes/theirs.txt", "dataset_info.json"}
     assert hub.repos[REPO].files["notes/theirs.txt"] == b"mine"
+
+
+def test_configs_that_people_add_stay_and_those_of_ours_are_renewed():
+    def card(*configs):
+        return "---\n" + yaml.safe_dump({"tags": [], "configs": [*configs]}) + "---\n\n# Sums\n"
+
+    ours = {"config_name": "default", "default": True, "data_files": "default/train-*"}
+    old, bare = {"config_name": "rejected", "data_files": "rejected/train-*"}, {"data_files": "*.json"}
+    theirs = {"config_name": "easy", "data_files": "easy.parquet"}
+    told, _ = merged(card(ours), card({**ours, "data_files": "old"}, {**theirs, "default": True}, old, bare, "?"), {})
+    assert yaml.safe_load(told.split("---\n")[1])["configs"] == [ours, theirs]
+    told, _ = merged(card(ours), card("easy").replace("- easy", "easy"), {})
+    assert yaml.safe_load(told.split("---\n")[1])["configs"] == [ours]
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("runs/cold_start/student/small", "the student small of the run cold_start"),
+        ("deepseek-ai/DeepSeek-R1", "deepseek-ai/DeepSeek-R1"),
+        ("a/student", "a/student"),
+        ("", ""),
+    ],
+)
+def test_a_student_that_teaches_is_named_by_its_run(model, name):
+    assert model_name(model) == name

@@ -6,7 +6,7 @@ did not record is left out.
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -68,7 +68,13 @@ def fill(template: str, head: Mapping[str, Any], **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"md": markdown, "code": code_block, "count": "{:,}".format, "percent": "{:.1%}".format}
+    environment.filters |= {
+        "model": model_name,
+        "md": markdown,
+        "code": code_block,
+        "count": "{:,}".format,
+        "percent": "{:.1%}".format,
+    }
     metadata = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=10**9)
     return environment.get_template(template).render(metadata=metadata, **values)
 
@@ -113,6 +119,12 @@ def size_category(rows: int) -> str:
     if above == 0:
         return "n<1K"
     return "n>1T" if above == len(bounds) else f"{bounds[above - 1]}<n<{bounds[above]}"
+
+
+def model_name(model: str) -> str:
+    """A model's name for those who have not its folder: a student is named by its run and arm."""
+    parts = PurePath(model).parts
+    return f"the student {parts[-1]} of the run {parts[-3]}" if parts[-2:-1] == ("student",) and parts[-3:-2] else model
 
 
 def one_line(text: str) -> str:

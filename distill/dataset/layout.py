@@ -20,6 +20,8 @@ VERDICT_COLUMNS = ("verdict_outcome", "verdict_filter", "verdict_reason", "verdi
 LOCAL_FOLDER = r"^(?:~|\.{0,2})/(?:[^@]*/)?"
 """The folders of a local path, which are not for publishing, before a name and perhaps its @revision."""
 
+CONFIGS = ("default", "prompt_completion", "rollouts", "rejected")
+"""The names of all `tables`."""
 
 Instructions = Mapping[str | None, str]
 """What follows the problem in a prompt, for each level of effort and for none."""

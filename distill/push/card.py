@@ -2,7 +2,7 @@
 
 A card is a head of metadata and sections, each from a heading of level 1 or 2 to the next. A section whose heading no
 push of ours wrote is a person's, and stays behind the section that it stood behind. Of the metadata, keys that we do
-not write stay, and tags are added up.
+not write stay, and so do configs of names that we never use; tags are added up.
 """
 
 import hashlib
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+
+from distill.dataset.layout import CONFIGS
 
 CARD = "README.md"
 _HEADING = re.compile(r"#{1,2} +(.+?)\s*#*\s*")
@@ -98,7 +100,16 @@ def _metadata(ours: str, theirs: str) -> str:
     tags = other.get("tags")
     added = [tag for tag in tags if isinstance(tag, str) and tag not in mine["tags"]] if isinstance(tags, list) else []
     whole = {**mine, "tags": mine["tags"] + added, **{key: other[key] for key in other if key not in mine}}
+    if "configs" in mine:
+        whole["configs"] = mine["configs"] + _own_configs(other.get("configs"))
     return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=10**9)
+
+
+def _own_configs(configs: Any) -> list[dict[str, Any]]:
+    """Configs that a person has added. The default one is ours."""
+    named = [config for config in configs if isinstance(config, dict)] if isinstance(configs, list) else []
+    own = [config for config in named if config.get("config_name") not in (None, *CONFIGS)]
+    return [{key: value for key, value in config.items() if key != "default"} for config in own]
 
 
 def _loaded(text: str) -> dict[str, Any]:

@@ -148,7 +148,8 @@ def _which(rows: str) -> str:
 
 def _teachers(facts: Mapping[str, Any]) -> list[str]:
     teacher = (facts["trajectories"] or {}).get("teacher") or {}
-    return [washed(" ".join(filter(None, (teacher.get("model"), teacher.get("revision")))))] if teacher else []
+    named = (card.model_name(teacher.get("model") or ""), teacher.get("revision"))
+    return [washed(" ".join(filter(None, named)))] if teacher else []
 
 
 def _scores(run: Run) -> list[dict[str, Any]]:
