@@ -198,6 +198,15 @@ def test_a_prompt_without_room_fails_alone_and_one_with_little_room_is_cut(name,
     assert cut.finish_reason == "stop" or cut.completion_tokens == POSITIONS - cut.prompt_tokens
 
 
+@needs_vllm
+def test_a_prompt_longer_than_the_window_is_told_from_one_longer_than_the_model(vllm_engine, monkeypatch):
+    [fits] = ask(1)
+    assert by_id(vllm_engine.complete([fits]))
+    monkeypatch.setattr(vllm_engine, "_context", 100 * POSITIONS)
+    long = dataclasses.replace(fits, messages=({"role": "user", "content": "9" * POSITIONS},))
+    assert [each.finish_reason for each in vllm_engine.complete([long])] == ["failed:prompt_beyond_window"]
+
+
 def test_top_p_keeps_the_likeliest_token(transformers_engine):
     greedy = by_id(transformers_engine.complete(ask(8, temperature=0.0)))
     assert by_id(transformers_engine.complete(ask(8, top_p=1e-6))) == greedy

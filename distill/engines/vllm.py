@@ -62,7 +62,8 @@ class VllmEngine:
 
     Every request is sampled with its own seed, so a sample does not depend on those before it. Naming `seed` in `args`
     (or, on a CPU, `enable_chunked_prefill`) draws all samples from one generator of the engine instead.
-    A request without room for its prompt comes back as `failed:prompt_too_long`; one with room for less than its
+    A request without room for its prompt comes back as `failed:prompt_too_long`, or as `failed:prompt_beyond_window`
+    where the model has the room and the first request did not show that it is needed; one with room for less than its
     `max_tokens` is sampled to the end of the room.
     A model may be the local folder of a LoRA adapter: its base is asked with it.
     """
@@ -100,6 +101,8 @@ class VllmEngine:
         self._engine: Any = None
         self._state: ProcessState | None = None
         self._sampling = False
+        self._context = 0
+        """Tokens that the model, or the recipe, has room for; the window is smaller if requests need less."""
         self.most_in_flight = 0
         """Requests pulled and not yet answered, at most; known once weights are loaded."""
 
@@ -177,7 +180,9 @@ class VllmEngine:
             self._load(request, len(prompt.token_ids))
         room = self._engine.model_config.max_model_len - len(prompt.token_ids)
         if room < 1:
-            return Completion(request.request_id, "", "failed:prompt_too_long", len(prompt.token_ids), 0)
+            # Beyond what we have loaded the model for, but not beyond the model, it may fit in a later call.
+            why = "prompt_too_long" if len(prompt.token_ids) >= self._context else "prompt_beyond_window"
+            return Completion(request.request_id, "", f"failed:{why}", len(prompt.token_ids), 0)
         from vllm import SamplingParams
         from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind
@@ -278,8 +283,8 @@ class VllmEngine:
             # A fixed seed would draw the first run's samples again when a run goes on with more of them.
             args.setdefault("seed", first.seed % (1 << 32))
         given = EngineArgs(model=self._model.model, revision=self._model.commit, **args)
-        if given.max_model_len is None:
-            given.max_model_len = min(given.create_model_config().max_model_len, room_tokens)
+        self._context = given.max_model_len or given.create_model_config().max_model_len
+        given.max_model_len = min(self._context, given.max_model_len or room_tokens)
         with memory_unbound():
             return LLMEngine.from_engine_args(given, usage_context=UsageContext.LLM_CLASS)
 
