@@ -198,7 +198,8 @@ class Student(Section):
     kernels: Literal["auto", "liger", "torch"] = "auto"
     """`auto` takes Liger's fused layers on a GPU where they are installed. The loss is TRL's, in chunks, either way."""
     gradient_checkpointing: bool = False
-    """Less memory for about a third more time: a forward pass is done again where its gradient is needed."""
+    """Less memory for about a third more time: a forward pass is done again where its gradient is needed. Off, for
+    speed, though TRL has it on, whose memory is then less; set it where `distill check R --deep` foresees too much."""
     lora: Lora | None = None
     launch: Launch | None = None
     """One process on one device if not given."""
