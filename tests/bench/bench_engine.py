@@ -3,8 +3,9 @@
     make quickstart && .venv/bin/python tests/bench/bench_engine.py
 
 Both sample the quickstart's teacher on the quickstart's problems, each in a process of its own, in turn, with the same
-engine arguments, prompts, seeds and budgets; loading is not counted. Ours pays for everything that a run does: requests
-made lazily, text and journal, and, as `until` has it, verdicts on every sample beside the engine.
+engine arguments, prompts, seeds and budgets; loading weights and verifiers is not counted. Ours pays for everything
+that a run does: requests made lazily, text and journal, and, as `until` has it, verdicts on every sample beside the
+engine.
 
 The model runs in one thread, which leaves the other cores to what runs beside it, as on a machine with a GPU. Tokens
 per second of that thread's own processor time are printed too: a busy machine does not change them much.
@@ -82,12 +83,16 @@ def measure(side: str, runs: Path, count: int) -> tuple[int, float, float]:
         requests = [asking.plain((p, n)) for p in problems["problem_id"] for n in range(most)]
         if side == SIDES[0]:
             return generate(engine, requests)
-        list(engine.complete(requests[:8]))
-        began = time.perf_counter(), time.thread_time()
-        with tempfile.TemporaryDirectory() as folder:
+
+        def drawn(asked: pl.DataFrame) -> pl.DataFrame:
             abort = Abort() if "abort" in side else None
-            table = sample(engine, problems, section, Path(folder), name=side, progress=Silent(), abort=abort, **judged)
-            return int(table["completion_tokens"].sum()), *_since(*began)
+            with tempfile.TemporaryDirectory() as folder:
+                return sample(engine, asked, section, Path(folder), name=side, progress=Silent(), abort=abort, **judged)
+
+        drawn(problems.head(1))  # loads the weights, and the verifiers
+        began = time.perf_counter(), time.thread_time()
+        table = drawn(problems)
+        return int(table["completion_tokens"].sum()), *_since(*began)
 
 
 def generate(engine: VllmEngine, requests: list[Request]) -> tuple[int, float, float]:
