@@ -31,13 +31,19 @@ from distill.engines.vllm import VllmEngine
 from distill.opinion import Opinion
 from distill.progress import Silent
 from distill.recipe.abort import Abort
-from distill.recipe.trajectories import Until
+from distill.recipe.trajectories import Generation, Until
+from distill.report import _judged
+from distill.report.benchmarks import ProblemSet
+from distill.report.entrants import Entrant
+from distill.report.examples import Examples
 from distill.run import open_run
 from distill.sampler import sample
+from distill.store import Run
 from distill.trajectories import accepted_by
 
-SIDES = ("LLM.generate", "fixed k", "verdicts", "verdicts, abort")
-"""The last two judge each sample as it finishes; none is accepted, so that all of them are drawn."""
+SIDES = ("LLM.generate", "fixed k", "verdicts", "verdicts, abort", "report")
+"""Those with verdicts judge each sample as it finishes; none is accepted, so that all of them are drawn. The report
+samples first, and judges what it reads from the journal again: both count."""
 
 
 def main() -> None:
@@ -87,12 +93,23 @@ def measure(side: str, runs: Path, count: int) -> tuple[int, float, float]:
         def drawn(asked: pl.DataFrame) -> pl.DataFrame:
             abort = Abort() if "abort" in side else None
             with tempfile.TemporaryDirectory() as folder:
+                if side == "report":
+                    return reported(replace(run, folder=Path(folder)), engine, asked)
                 return sample(engine, asked, section, Path(folder), name=side, progress=Silent(), abort=abort, **judged)
 
         drawn(problems.head(1))  # loads the weights, and the verifiers
         began = time.perf_counter(), time.thread_time()
         table = drawn(problems)
         return int(table["completion_tokens"].sum()), *_since(*began)
+
+
+def reported(run: Run, engine: VllmEngine, problems: pl.DataFrame) -> pl.DataFrame:
+    """The report's own sampling and judging of the teacher, on the same requests."""
+    settings = Generation(**run.recipe.trajectories.model_dump(include={*Generation.model_fields}))
+    assert run.recipe.verifier is not None
+    asked = ProblemSet("bench", problems, run.recipe.verifier, settings, {})
+    examples = Examples(asked.name, "teacher", asked.verifier.column())
+    return _judged(run, engine, Entrant("teacher", "teacher", ""), asked, examples, Silent())
 
 
 def generate(engine: VllmEngine, requests: list[Request]) -> tuple[int, float, float]:
