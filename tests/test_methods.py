@@ -147,3 +147,16 @@ def test_an_answer_on_which_a_filter_abstains_neither_gains_nor_loses():
 def test_what_does_not_fit_a_method_is_refused(tmp_path, monkeypatch, arm, message):
     with pytest.raises(RecipeError, match=message):
         made(tmp_path, monkeypatch, arm)
+
+
+@pytest.mark.parametrize(
+    ("arm", "launch", "message"),
+    [
+        ("on_policy", "{devices: 2}", "on_policy is trained by one process: leave student.launch out"),
+        ("dpo", "{devices: 2, context_parallel: 2}", "dpo goes without student.launch.context_parallel"),
+    ],
+)
+def test_methods_that_several_processes_cannot_train_are_refused(tmp_path, monkeypatch, arm, launch, message):
+    recipe = RECIPE.replace("  steps: 12", f"  launch: {launch}\n  steps: 12")
+    with pytest.raises(RecipeError, match=message):
+        made(tmp_path, monkeypatch, arm, recipe=recipe)

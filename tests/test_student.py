@@ -307,6 +307,57 @@ def test_two_processes_train_as_one_does(base, tmp_path):
     assert not {"launch", "checkpoints"} & {path.name for path in (tmp_path / "two").iterdir()}
 
 
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_two_processes_learn_from_pairs_as_one_does(base, tmp_path):
+    from distill.student import dpo
+
+    wrong = [copy.deepcopy(chat) for chat in CHATS[:16]]
+    for chat in wrong:
+        chat["completion"][0]["content"] = chat["completion"][0]["content"].replace("boxed{", "boxed{1")
+    pairs = [*zip(CHATS, wrong, strict=False)]
+    same = {"optimizer": "adamw", "precision": "fp32", "steps": 3, "batch_rows": 8}
+    facts = []
+    for name, launch in (("one", {}), ("two", {"launch": Launch(devices=2, shard="fsdp2")})):
+        settings, arm = SETTINGS.model_copy(update=same | launch), Arm(base=str(base), method="dpo")
+        told = {"name": "t", "key": "k", "base": str(base), "arm": arm, "settings": settings, "out": tmp_path / name}
+        facts.append(dpo.train((pairs, {}), **told, progress=StopAt()))
+    assert facts[1]["loss"] == pytest.approx(facts[0]["loss"], abs=1e-3)
+    assert facts[1]["loss"] < 0.69
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert max((tensor - two[name]).abs().max() for name, tensor in one.items()) < 1e-4
+
+
+DYING = """
+import os, runpy
+from transformers import Trainer
+
+def fail(*_, **__):
+    raise RuntimeError("it burns")
+
+if os.environ["RANK"] == "1":
+    Trainer.training_step = fail
+runpy.run_module("distill.student.worker", run_name="__main__")
+"""
+"""A worker of which the second process fails in its first step."""
+
+
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_a_process_that_fails_ends_the_others_and_says_why(base, tmp_path, monkeypatch):
+    from distill.student import launch
+
+    def dying(settings, job):
+        return [part.replace("distill.student.worker", "dying") for part in command(settings, job)]
+
+    (tmp_path / "dying.py").write_text(DYING)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(launch, "command", dying)
+    settings = SETTINGS.model_copy(update={"optimizer": "adamw", "precision": "fp32", "launch": Launch(devices=2)})
+    with pytest.raises(TrainingError, match=r"t: a process of launch has failed(?s:.*)RuntimeError: it burns"):
+        run(base, tmp_path / "m", StopAt(), settings)
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [said for said in commands if str(tmp_path / "m").encode() in said]
+
+
 @pytest.mark.parametrize(
     ("launch", "told"),
     [
@@ -352,11 +403,48 @@ def test_trl_alone_trains_on_the_same_tokens_by_the_plain_file(base, tmp_path, m
         ({"attention": "flash_attention_2"}, "flash_attention_2 is not installed here; install flash-attn"),
         ({"kernels": "liger"}, "liger needs liger-kernel and a GPU"),
         ({"lora": Lora(quantize="nf4"), "optimizer": "adamw"}, "nf4 needs bitsandbytes and a GPU, not found here"),
+        ({"launch": Launch(devices=2, shard="zero3"), "optimizer": "adamw"}, "zero3 needs deepspeed"),
     ],
 )
 def test_what_this_machine_has_not_is_said(base, tmp_path, changes, message):
     with pytest.raises(TrainingError, match=message):
         run(base, tmp_path / "m", StopAt(), SETTINGS.model_copy(update=changes))
+
+
+def test_with_a_gpu_trl_is_told_of_kernels_attention_and_four_bits(base, start, monkeypatch):
+    """With stand-ins for the GPU and for packages that need one: how they are configured."""
+    import torch
+    import transformers
+
+    from distill.student import training
+    from distill.student.sft import packs
+
+    made = {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(training, "find_spec", lambda name: name)
+    monkeypatch.setattr(transformers.utils, "is_flash_attn_2_available", lambda: True)
+    monkeypatch.setattr(transformers.BitsAndBytesConfig, "post_init", lambda self: None)  # asks for the package
+    monkeypatch.setattr(
+        transformers.AutoModelForCausalLM,
+        "from_pretrained",
+        lambda path, **told: made.update(told) or torch.nn.Module(),
+    )
+    settings = SETTINGS.model_copy(update={"optimizer": "adamw", "lora": Lora(rank=4, quantize="nf4")})
+    assert training.arguments(settings, 6, base / "c")["use_liger_kernel"]
+    assert not training.arguments(settings.model_copy(update={"kernels": "torch"}), 6, base / "c")["use_liger_kernel"]
+    assert packs(settings)
+    shared = settings.model_copy(update={"launch": Launch(devices=2, context_parallel=2)})
+    assert (training.attention(shared), packs(shared)) == ("sdpa", False)
+    training.load_model(start, Arm(base=str(base)), settings)
+    assert (made["attn_implementation"], made["dtype"], made["device_map"]) == (
+        "flash_attention_2",
+        torch.bfloat16,
+        {"": 0},
+    )
+    four = made["quantization_config"]
+    assert (four.load_in_4bit, four.bnb_4bit_quant_type, four.bnb_4bit_use_double_quant) == (True, "nf4", True)
+    assert four.bnb_4bit_compute_dtype == torch.bfloat16
 
 
 def test_the_student_stops_at_its_end_token(base, tmp_path):

@@ -161,8 +161,13 @@ def _method_misfits(recipe: Recipe, place: Place, arm: Arm) -> Iterator[tuple[Pl
         yield (*place, "rows"), "an import has no problems of its own; name rows, such as sampled"
     if arm.grpo and recipe.student:
         yield from _grpo_misfits(recipe, place, arm, arm.grpo, recipe.student.of(arm).batch_rows)
-    if arm.method != "sft" and recipe.student and recipe.student.launch:
-        yield (*place, "method"), "several processes (student.launch) go with method: sft only"
+    if (launch := recipe.student and recipe.student.launch) and arm.method not in ("sft", "dpo"):
+        yield (
+            (*place, "method"),
+            f"{arm.method} is trained by one process: leave student.launch out, which goes with sft and dpo",
+        )
+    elif launch and launch.context_parallel > 1 and arm.method == "dpo":
+        yield (*place, "method"), "dpo goes without student.launch.context_parallel"
 
 
 def _grpo_misfits(recipe: Recipe, place: Place, arm: Arm, grpo: Grpo, batch_rows: int) -> Iterator[tuple[Place, str]]:

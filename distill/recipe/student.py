@@ -80,7 +80,7 @@ class Lora(Section):
 
 
 class Launch(Section):
-    """Training by several processes, one a device, started by `accelerate launch`."""
+    """Training by several processes, one a device, started by `accelerate launch`. For the methods sft and dpo."""
 
     devices: PositiveInt
     """On each machine."""

@@ -19,7 +19,6 @@ from distill.recipe.student import Arm, Scratch, Student
 from distill.recipe.trajectories import RecipeStudent
 from distill.store import Run, digest, write_text
 from distill.student import dpo, examples, grpo, on_policy, sft
-from distill.student.training import TrainingError
 
 Others = dict[RecipeStudent, str]
 """Folders of the students of other recipes."""
@@ -57,8 +56,6 @@ def _make_arm(run: Run, section: Student, name: str, arm: Arm, others: Others, p
     finished.unlink(missing_ok=True)
     if isinstance(arm.base, Scratch):
         build_base(run, section, arm.base, Path(base))
-    if own.launch is not None and arm.method != "sft":
-        raise TrainingError(f"{name}: launch goes with method: sft so far; leave it out of the others' `own`")
     method, rows = METHODS[arm.method]
     common: dict[str, Any] = {"name": name, "key": key, "base": str(base), "arm": arm, "settings": own, "out": folder}
     if from_dataset:

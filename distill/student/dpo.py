@@ -3,7 +3,6 @@
 Does not choose the pairs: `filters.preference_pairs` does.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,18 @@ from distill.progress import Progress
 from distill.recipe.methods import Dpo
 from distill.recipe.student import Arm, Student
 from distill.student.base import Base, read_base
+from distill.student.launch import train_launched
 from distill.student.rows import Chat, prepare_rows
-from distill.student.training import adapter, arguments, checkpoint_folder, fit, forward_passes, load_model, optimizer
+from distill.student.training import (
+    adapter,
+    arguments,
+    checkpoint_folder,
+    fit,
+    forward_passes,
+    load_model,
+    optimizer,
+    optimizer_steps,
+)
 
 
 def train(
@@ -35,6 +44,24 @@ def train(
     checkpoint of an interrupted training with the same `key`. Returns pairs, dropped rows by reason, steps, seconds and
     mean loss.
     """
+    pairs, policy = made
+    start = read_base(base, arm)
+    table, dropped = _tokenised(pairs, start, settings, name)
+    for reason, count in dropped.items():
+        progress.say(f"  {name}: dropped {count:,} of {2 * len(pairs):,} answers: {reason}")
+    common: dict[str, Any] = {"name": name, "key": key, "arm": arm, "settings": settings, "out": out}
+    if settings.launch is None:
+        facts = train_rows(table, start, **common, progress=progress)
+    else:
+        steps = optimizer_steps(table.height, settings)
+        facts = train_launched(table, **common, base=base, steps=steps, progress=progress)
+    return {"rows": table.height, "pairs": policy, "dropped": dropped, **facts}
+
+
+def train_rows(
+    table: pl.DataFrame, start: Base, *, name: str, key: str, arm: Arm, settings: Student, out: Path, progress: Progress
+) -> dict[str, Any]:
+    """Train on pairs of token ids, as `_tokenised` has them. Returns steps, seconds, mean loss and weights."""
     from trl import DPOConfig, DPOTrainer
 
     class Trainer(DPOTrainer):  # type: ignore[misc]
@@ -43,39 +70,31 @@ def train(
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
             return dataset
 
-    pairs, policy = made
-    dpo, start = arm.dpo or Dpo(), read_base(base, arm)
-    table, dropped = _tokenised(pairs, start, settings, name)
-    for reason, count in dropped.items():
-        progress.say(f"  {name}: dropped {count:,} of {2 * len(pairs):,} answers: {reason}")
-    steps = settings.steps or math.ceil(table.height / settings.batch_rows * settings.epochs)
+    dpo, steps = arm.dpo or Dpo(), optimizer_steps(table.height, settings)
     longest = max(map(sum, zip(*(table[column].list.len() for column in table.columns), strict=True)))
-    model = load_model(start, arm, settings)
     losses = ["sigmoid", "sft"] if dpo.sft_weight else ["sigmoid"]
+    # Before the arguments, by which all but the first process would load nothing, and TRL does not send the reference.
+    model = load_model(start, arm, settings)
+    reference = None if settings.lora else load_model(start, arm, settings)  # with LoRA, the base without adapters
+    told = DPOConfig(
+        **arguments(settings, steps, checkpoint_folder(out, key)),
+        **forward_passes(settings, 2 * longest),
+        beta=dpo.beta,
+        loss_type=losses,
+        loss_weights=[1.0, dpo.sft_weight][: len(losses)],
+        max_length=None,
+    )
     trainer = Trainer(
         model=model,
-        ref_model=None if settings.lora else load_model(start, arm, settings),  # with LoRA, the base without adapters
-        args=DPOConfig(
-            **arguments(settings, steps, checkpoint_folder(out, key)),
-            **forward_passes(settings, 2 * longest),
-            beta=dpo.beta,
-            loss_type=losses,
-            loss_weights=[1.0, dpo.sft_weight][: len(losses)],
-            max_length=None,
-        ),
+        ref_model=reference,
+        args=told,
         train_dataset=hub.dataset_from_rows(table),
         processing_class=start.tokenizer,
         **optimizer(model, settings),
         **adapter(settings),
     )
-    return {
-        "rows": table.height,
-        "pairs": policy,
-        "dropped": dropped,
-        "beta": dpo.beta,
-        "sft_weight": dpo.sft_weight,
-        **fit(trainer, start, arm, settings, name=name, steps=steps, out=out, progress=progress),
-    }
+    facts = fit(trainer, start, arm, settings, name=name, steps=steps, out=out, progress=progress)
+    return {"beta": dpo.beta, "sft_weight": dpo.sft_weight, **facts}
 
 
 def _tokenised(

@@ -12,7 +12,7 @@ from typing import Any
 from distill.recipe.student import Student
 from distill.student.base import Base
 from distill.student.order import passes
-from distill.student.sft import optimizer_steps
+from distill.student.training import optimizer_steps
 
 ASSUMED_USE = 0.4
 """Share of a device's matrix speed that a training is taken to reach; 0.3 to 0.5 is usual for dense models."""

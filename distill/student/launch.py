@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import polars as pl
 from distill.progress import Progress
 from distill.recipe.student import Arm, Launch, Student
 from distill.store import write_parquet, write_text
-from distill.student.rows import Rows
 from distill.student.training import TrainingError, checkpoint_folder, last_checkpoint
 
 JOB = "launch"
@@ -30,7 +30,7 @@ LAST_LINES = 15
 
 
 def train_launched(
-    rows: Rows,
+    rows: pl.DataFrame,
     *,
     name: str,
     key: str,
@@ -41,17 +41,19 @@ def train_launched(
     out: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Train on rows that were checked, by the processes of `settings.launch`. Returns what `sft.train_rows` does.
+    """Train on rows that were checked, by the processes of `settings.launch`. Returns what one process would.
 
-    Raises TrainingError with the end of what the processes said, where they fail; all they said is in the job's folder.
+    Where one of them fails the others are ended, which is TrainingError with the end of what they said; all they said
+    is in the job's folder.
     """
     assert settings.launch is not None
+    if settings.launch.shard == "zero3" and find_spec("deepspeed") is None:
+        raise TrainingError("launch.shard: zero3 needs deepspeed, which is not installed here; set shard: fsdp2")
     last_checkpoint(checkpoint_folder(out, key))  # half-written ones go before several processes look for one
     job = out / JOB
     shutil.rmtree(job, ignore_errors=True)
     job.mkdir(parents=True)
-    ids = pl.Series(rows.ids, dtype=pl.List(pl.Int32))
-    write_parquet(pl.DataFrame({"ids": ids, "prompt": rows.prompts}), job / "rows.parquet")
+    write_parquet(rows, job / "rows.parquet")
     told = {
         "name": name,
         "key": key,
@@ -84,8 +86,8 @@ def train_launched(
     if process.returncode:
         end = (job / "output.txt").read_text(encoding="utf-8").splitlines()[-LAST_LINES:]
         raise TrainingError(
-            f"{name}: the processes of launch ended with {process.returncode}; all that they said is in "
-            f"{job / 'output.txt'}, at its end:\n" + "\n".join(end)
+            f"{name}: a process of launch has failed, and the others were ended. The same command goes on from the "
+            f"last checkpoint. All that they said is in {job / 'output.txt'}, at its end:\n" + "\n".join(end)
         )
     facts: dict[str, Any] = json.loads((job / "facts.json").read_text(encoding="utf-8"))
     shutil.rmtree(job)

@@ -3,7 +3,6 @@
 Does not choose rows or judge the result.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from distill.student.training import (
     fit,
     load_model,
     optimizer,
+    optimizer_steps,
 )
 
 
@@ -57,7 +57,8 @@ def train(
         facts = train_rows(rows, start, **common, progress=progress)
     else:
         steps = optimizer_steps(len(rows), settings)
-        facts = train_launched(rows, **common, base=base, steps=steps, progress=progress)
+        table = pl.DataFrame({"ids": pl.Series(rows.ids, dtype=pl.List(pl.Int32)), "prompt": rows.prompts})
+        facts = train_launched(table, **common, base=base, steps=steps, progress=progress)
     tokens = sum(rows.lengths)
     return {"rows": len(rows), "dropped": rows.dropped, "tokens_per_row": round(tokens / len(rows), 1), **facts}
 
@@ -71,20 +72,19 @@ def train_rows(
     steps = optimizer_steps(len(rows), settings)
     packed = packs(settings)
     groups = list(passes(rows.lengths, settings, steps=steps, packed=packed))
-    model = load_model(start, arm, settings)
     config = arguments(settings, steps, checkpoint_folder(out, key)) | {
         "per_device_train_batch_size": 1,  # one of our passes
         "gradient_accumulation_steps": len(groups[0]) // settings.batches_at_once,
         "remove_unused_columns": False,
     }
+    told = SFTConfig(
+        **config, train_sampling_strategy="sequential", max_length=None, dataset_kwargs={"skip_prepare_dataset": True}
+    )
+    # Behind the arguments, by which only the first process of a machine reads the weights, and the others get shares.
+    model = load_model(start, arm, settings)
     trainer = SFTTrainer(
         model=model,
-        args=SFTConfig(
-            **config,
-            train_sampling_strategy="sequential",
-            max_length=None,
-            dataset_kwargs={"skip_prepare_dataset": True},
-        ),
+        args=told,
         train_dataset=hub.dataset_from_rows(pl.DataFrame({"rows": [one for step in groups for one in step]})),
         processing_class=start.tokenizer,
         data_collator=Collator(rows, start.tokenizer.pad_token_id, packed=packed, multiple_of=_multiple(settings)),
@@ -93,11 +93,6 @@ def train_rows(
     )
     facts = fit(trainer, start, arm, settings, name=name, steps=steps, out=out, progress=progress)
     return {**facts, "packed": packed, "attention": model.config._attn_implementation}
-
-
-def optimizer_steps(rows: int, settings: Student) -> int:
-    """Of the whole training."""
-    return settings.steps or math.ceil(rows / settings.batch_rows * settings.epochs)
 
 
 def packs(settings: Student) -> bool:

@@ -226,10 +226,15 @@ def arguments(settings: Student, steps: int, checkpoints: Path) -> dict[str, Any
 
 def forward_passes(settings: Student, tokens: int) -> dict[str, int]:
     """The trainer's arguments for passes that fit, of equal numbers of rows of `tokens` at most."""
-    fit = max(1, settings.tokens_at_once // tokens)
-    most = min(settings.device_batch_rows or settings.batch_rows, fit)
-    rows = next(rows for rows in range(most, 0, -1) if settings.batch_rows % rows == 0)
-    return {"per_device_train_batch_size": rows, "gradient_accumulation_steps": settings.batch_rows // rows}
+    fit, share = max(1, settings.tokens_at_once // tokens), settings.batch_rows // settings.batches_at_once
+    most = min(settings.device_batch_rows or share, share, fit)
+    rows = next(rows for rows in range(most, 0, -1) if share % rows == 0)
+    return {"per_device_train_batch_size": rows, "gradient_accumulation_steps": share // rows}
+
+
+def optimizer_steps(rows: int, settings: Student) -> int:
+    """Of the whole training."""
+    return settings.steps or math.ceil(rows / settings.batch_rows * settings.epochs)
 
 
 def optimizer(model: Any, settings: Student) -> dict[str, Any]:

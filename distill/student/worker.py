@@ -6,16 +6,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from distill.progress import Advance, Silent
 from distill.recipe.student import Arm, Student
 from distill.store import write_text
+from distill.student import dpo, sft
 from distill.student.base import read_base
 from distill.student.launch import STEP
 from distill.student.rows import Rows
-from distill.student.sft import train_rows
 
 
 class Told(Silent):
@@ -38,22 +39,19 @@ def main(job: Path) -> None:
     """Train on the job's rows, and write down what came of it."""
     told = json.loads((job / "job.json").read_text(encoding="utf-8"))
     arm, settings = Arm.model_validate(told["arm"]), Student.model_validate(told["settings"])
-    table = pl.read_parquet(job / "rows.parquet")
-    rows = Rows([ids.to_numpy() for ids in table["ids"]], table["prompt"].to_list())
-    start = read_base(told["base"], arm)
-    facts = train_rows(
-        rows,
-        start,
-        name=told["name"],
-        key=told["key"],
-        arm=arm,
-        settings=settings,
-        out=Path(told["out"]),
-        progress=Told(),
-    )
+    table, start = pl.read_parquet(job / "rows.parquet"), read_base(told["base"], arm)
+    common: dict[str, Any] = {"name": told["name"], "key": told["key"], "arm": arm, "settings": settings}
+    common |= {"out": Path(told["out"]), "progress": Told()}
+    if arm.method == "dpo":
+        facts = dpo.train_rows(table, start, **common)
+    else:
+        rows = Rows([ids.to_numpy(writable=True) for ids in table["ids"]], table["prompt"].to_list())
+        facts = sft.train_rows(rows, start, **common)
     if os.environ.get("RANK", "0") == "0":
         write_text(job / "facts.json", json.dumps(facts) + "\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    record(main)(Path(sys.argv[1]))  # tells what failed to the process that started this one
