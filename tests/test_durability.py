@@ -62,6 +62,20 @@ def half(real, arguments) -> None:
         real(arguments[0], arguments[1][: len(arguments[1]) // 2])
 
 
+def killer(chance: random.Random):
+    """Is killed before, amid or after the operation, by chance."""
+
+    def die(real, arguments, n):
+        match chance.randrange(3):
+            case 1:
+                half(real, arguments)
+            case 2:
+                real(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return die
+
+
 @pytest.fixture
 def tiny(monkeypatch):
     """A journal that is sealed every few rows, and operations put back after the test."""
@@ -113,19 +127,11 @@ def child(folder: Path, notes: Path, at: int, seed: int) -> None:
     shards.MERGED_FROM = 2
     sampler.Journal = partial(Noting, acknowledged=acknowledged, write=write, **limits)
 
-    def die(real, arguments, n):
-        match chance.randrange(3):
-            case 1:
-                half(real, arguments)
-            case 2:
-                real(*arguments)
-        os.kill(os.getpid(), signal.SIGKILL)
-
     def noted(request) -> str:
         write(asked, f"{request.request_id}\n".encode())
         return answer(request)
 
-    strike_at(at, die, [*WRITES, *OTHERS])
+    strike_at(at, killer(chance), [*WRITES, *OTHERS])
     draw(folder, noted)
 
 

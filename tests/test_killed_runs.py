@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from test_durability import KILLS, OTHERS, PRELOAD, WRITES, half, strike_at
+from test_durability import KILLS, OTHERS, PRELOAD, WRITES, killer, strike_at
 
 from distill.progress import Silent
 from distill.run import make, open_run
@@ -45,17 +45,7 @@ def whole(recipe: Path, runs: Path) -> None:
 
 def killed(recipe: Path, runs: Path, at: int, seed: int) -> None:
     """Make the run, and be killed before, amid or after the operation `at`."""
-    chance = random.Random(seed)
-
-    def die(real, arguments, n):
-        match chance.randrange(3):
-            case 1:
-                half(real, arguments)
-            case 2:
-                real(*arguments)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    strike_at(at, die, [*WRITES, *OTHERS])
+    strike_at(at, killer(random.Random(seed)), [*WRITES, *OTHERS])
     whole(recipe, runs)
 
 

@@ -53,8 +53,7 @@ def train(
     if settings.launch is None:
         facts = train_rows(table, start, **common, progress=progress)
     else:
-        steps = optimizer_steps(table.height, settings)
-        facts = train_launched(table, **common, base=base, steps=steps, progress=progress)
+        facts = train_launched(table, **common, base=base, progress=progress)
     return {"rows": table.height, "pairs": policy, "dropped": dropped, **facts}
 
 

@@ -3,7 +3,6 @@
 Does not judge: `rewards.py` asks the filters.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from distill.student.training import (
     forward_passes,
     load_model,
     optimizer,
+    optimizer_steps,
 )
 
 
@@ -43,7 +43,7 @@ def train(
         pass
 
     table, longest = with_prompts(asked, start, grpo)
-    steps = settings.steps or math.ceil(table.height * grpo.samples_per_prompt / settings.batch_rows * settings.epochs)
+    steps = optimizer_steps(table.height * grpo.samples_per_prompt, settings)
     passes = forward_passes(settings, longest + grpo.max_tokens)
     model = load_model(start, arm, settings)
     trainer = Trainer(

@@ -18,7 +18,7 @@ import polars as pl
 from distill.progress import Progress
 from distill.recipe.student import Arm, Launch, Student
 from distill.store import write_parquet, write_text
-from distill.student.training import TrainingError, checkpoint_folder, last_checkpoint
+from distill.student.training import TrainingError, checkpoint_folder, last_checkpoint, optimizer_steps
 
 JOB = "launch"
 """The folder of what the processes read and write, in the student's."""
@@ -37,7 +37,6 @@ def train_launched(
     base: str,
     arm: Arm,
     settings: Student,
-    steps: int,
     out: Path,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -68,7 +67,7 @@ def train_launched(
         progress.say(f"  run on machine {machine}: {' '.join(command(settings, job, machine=machine))}")
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": _environment()}
     with (
-        progress.task(f"training {name}", steps) as advance,
+        progress.task(f"training {name}", optimizer_steps(rows.height, settings)) as advance,
         open(job / "output.txt", "w", encoding="utf-8") as log,
         subprocess.Popen(said, text=True, errors="replace", **options) as process,
     ):

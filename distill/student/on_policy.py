@@ -3,7 +3,6 @@
 Does not sample the teacher: it reads the student's answers.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from distill.student.training import (
     forward_passes,
     load_model,
     optimizer,
+    optimizer_steps,
 )
 
 
@@ -51,7 +51,7 @@ def train(
     own, start = arm.on_policy or OnPolicy(), read_base(base, arm)
     vocabulary = _shared_vocabulary(teacher, own.revision, start)
     table, longest = with_prompts(asked, start, own)
-    steps = settings.steps or math.ceil(table.height / settings.batch_rows * settings.epochs)
+    steps = optimizer_steps(table.height, settings)
     with vllm_only_on_gpus(own):
         from trl import DistillationConfig, DistillationTrainer
 

@@ -56,9 +56,8 @@ def train(
     if settings.launch is None:
         facts = train_rows(rows, start, **common, progress=progress)
     else:
-        steps = optimizer_steps(len(rows), settings)
         table = pl.DataFrame({"ids": pl.Series(rows.ids, dtype=pl.List(pl.Int32)), "prompt": rows.prompts})
-        facts = train_launched(table, **common, base=base, steps=steps, progress=progress)
+        facts = train_launched(table, **common, base=base, progress=progress)
     tokens = sum(rows.lengths)
     return {"rows": len(rows), "dropped": rows.dropped, "tokens_per_row": round(tokens / len(rows), 1), **facts}
 
