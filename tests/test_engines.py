@@ -262,35 +262,27 @@ def test_vllm_yields_what_finishes_first(vllm_engine):
     assert order.index("slow") > 3
 
 
-@needs_vllm
-def test_vllm_ends_what_is_doomed_and_nothing_else(vllm_engine):
+@pytest.mark.parametrize("name", ["transformers", pytest.param("vllm", marks=needs_vllm)])
+def test_an_engine_ends_what_is_doomed_and_nothing_else(request, name):
+    engine = request.getfixturevalue(f"{name}_engine")
     requests = ask(12, max_tokens=80)
-    whole = by_id(vllm_engine.complete(requests))
+    whole = by_id(engine.complete(requests))
     shown = []
 
     def doomed(partials):
         shown.extend((p.request.request_id, p.tokens, p.text(), len(p.symbols)) for p in partials)
         return ["loop" if p.request.request_id < "p2" else None for p in partials]
 
-    ended = by_id(vllm_engine.complete(requests, doomed))
+    ended = by_id(engine.complete(requests, doomed))
     assert len(shown) > 4, "random weights seldom end early"
     for name, tokens, text, symbols in shown:
-        assert tokens == symbols == LOOK_TOKENS + 1, "the first token is shown alone"
+        assert LOOK_TOKENS <= tokens == symbols <= LOOK_TOKENS + 1, "vLLM shows the first token alone"
         assert whole[name].text.startswith(text.rstrip("\ufffd"))
         if name < "p2":
             assert ended[name].finish_reason == "aborted:loop"
             assert (ended[name].text, ended[name].completion_tokens) == (text, tokens)
             whole.pop(name)
     assert {name: completion for name, completion in ended.items() if name in whole} == whole
-    assert not vllm_engine._engine.has_unfinished_requests()
-
-
-def test_an_engine_that_cannot_end_samples_says_so_before_it_asks(folder):
-    with (
-        open_engine("transformers", str(folder), revision=None, args={}, say=lambda line: None) as engine,
-        pytest.raises(EngineError, match="the engine transformers does not end samples"),
-    ):
-        next(engine.complete(ask(1), doomed=lambda partials: []))
 
 
 @needs_vllm

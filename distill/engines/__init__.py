@@ -106,15 +106,6 @@ def pull(source: Iterator[Request | None], most: int) -> list[Request]:
     return [request for request in takewhile(lambda request: request is not None, islice(source, most)) if request]
 
 
-def refuse_to_end(doomed: Doomed | None, engine: str) -> None:
-    """EngineError where an engine that shows nothing before it is finished is to end what is doomed."""
-    if doomed:
-        raise EngineError(
-            f"trajectories.abort: the engine {engine} does not end samples while they are written; use vllm or "
-            "server, or leave abort out"
-        )
-
-
 def choose_engine(wanted: str) -> tuple[str, str]:
     """The engine to use, and why, in words for the person who waits. `wanted` is auto, or the name of one."""
     if wanted != "auto":

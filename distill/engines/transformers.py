@@ -6,9 +6,10 @@ No streaming within a batch, no cache shared between requests: a batch takes as 
 import gc
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from distill.engines import Completion, Doomed, EngineError, Request, pull, refuse_to_end
+from distill.engines import LOOK_TOKENS, Completion, Doomed, EngineError, Partial, Request, pull
 from distill.engines._local import LocalModel, Prompt, check_args
 
 if TYPE_CHECKING:
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
 
 _DEFAULTS: dict[str, Any] = {"batch_size": 16, "device": None, "dtype": "auto", "attn_implementation": None}
 _SEEDS = 1 << 63
+
+
+@dataclass
+class _Row:
+    """A request in a batch."""
+
+    request: Request
+    prompt: Prompt
+    budget: int
+    token_ids: list[int] = field(default_factory=list)
+    """Generated so far."""
+    finish_reason: str = ""
+    """Empty for as long as it is being written."""
 
 
 class TransformersEngine:
@@ -46,66 +60,91 @@ class TransformersEngine:
 
     def complete(self, requests: Iterable[Request | None], doomed: Doomed | None = None) -> Iterator[Completion]:
         """Yield one completion per request, batch by batch. A batch is pulled when the one before is answered."""
-        refuse_to_end(doomed, "transformers")
         source = iter(requests)
         while batch := pull(source, self._args["batch_size"]):
-            yield from self._complete_batch(batch)
+            yield from self._complete_batch(batch, doomed)
 
-    def _complete_batch(self, batch: list[Request]) -> Iterator[Completion]:
+    def _complete_batch(self, batch: list[Request], doomed: Doomed | None) -> Iterator[Completion]:
         positions = getattr(self._local.config.get_text_config(), "max_position_embeddings", None) or 1 << 62
-        rows: list[tuple[Request, Prompt, int]] = []
+        rows: list[_Row] = []
         for request in batch:
             prompt = self._local.prompt(request.messages, open_think=request.open_think, prefix=request.prefix)
             room = positions - len(prompt.token_ids)
             if room < 1:
                 yield Completion(request.request_id, "", "failed:prompt_too_long", len(prompt.token_ids), 0)
             else:
-                rows.append((request, prompt, min(request.max_tokens, room)))
+                rows.append(_Row(request, prompt, min(request.max_tokens, room)))
         if not rows:
             return
         if self._model is None:
             self._load()
         try:
-            generated = self._generate(rows)
+            self._generate(rows, doomed)
         except RuntimeError as error:  # torch's own: out of memory, unsupported operator
             raise EngineError(f"transformers broke while sampling {self._local.model!r}: {error}") from error
-        for (request, prompt, budget), token_ids in zip(rows, generated, strict=True):
-            yield self._completion(request, prompt, token_ids[:budget])
+        for row in rows:
+            yield Completion(
+                request_id=row.request.request_id,
+                text=self._local.text(row.prompt, row.token_ids, stopped=row.finish_reason == "stop"),
+                finish_reason=row.finish_reason,
+                prompt_tokens=len(row.prompt.token_ids),
+                completion_tokens=len(row.token_ids),
+            )
 
-    def _completion(self, request: Request, prompt: Prompt, token_ids: list[int]) -> Completion:
-        end = next((i for i, token in enumerate(token_ids) if token in self._end_tokens), None)
-        token_ids = token_ids if end is None else token_ids[: end + 1]
-        return Completion(
-            request_id=request.request_id,
-            text=self._local.text(prompt, token_ids, stopped=end is not None),
-            finish_reason="length" if end is None else "stop",
-            prompt_tokens=len(prompt.token_ids),
-            completion_tokens=len(token_ids),
-        )
-
-    def _generate(self, rows: list[tuple[Request, Prompt, int]]) -> list[list[int]]:
-        """Tokens after each prompt, padding and whatever exceeds a row's own budget included."""
+    def _generate(self, rows: list["_Row"], doomed: Doomed | None) -> None:
+        """Write each row to its end."""
         import torch
-        from transformers import LogitsProcessorList
+        from transformers import LogitsProcessorList, StoppingCriteriaList
 
         pad = self._model.generation_config.pad_token_id
-        longest = max(len(prompt.token_ids) for _, prompt, _ in rows)
+        longest = max(len(row.prompt.token_ids) for row in rows)
         ids = torch.full((len(rows), longest), pad)
         mask = torch.zeros_like(ids)
-        for i, (_, prompt, _) in enumerate(rows):
-            ids[i, longest - len(prompt.token_ids) :] = torch.tensor(prompt.token_ids)
-            mask[i, longest - len(prompt.token_ids) :] = 1
+        for i, row in enumerate(rows):
+            ids[i, longest - len(row.prompt.token_ids) :] = torch.tensor(row.prompt.token_ids)
+            mask[i, longest - len(row.prompt.token_ids) :] = 1
         device = self._model.device
-        output = self._model.generate(
+
+        def ended(input_ids: "torch.Tensor", scores: "torch.Tensor", **_: Any) -> "torch.Tensor":
+            self._take(rows, input_ids[:, -1].tolist())
+            if doomed and len(input_ids[0]) % LOOK_TOKENS == longest % LOOK_TOKENS:
+                self._end(rows, doomed)
+            return torch.tensor([bool(row.finish_reason) for row in rows], device=device)
+
+        self._model.generate(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
-            max_new_tokens=max(budget for _, _, budget in rows),
+            max_new_tokens=max(row.budget for row in rows),
             # Greedy over logits with seeded Gumbel noise is sampling; generate's own sampling knows one seed a batch.
-            logits_processor=LogitsProcessorList([_SeededSampling([request for request, _, _ in rows], device)]),
+            logits_processor=LogitsProcessorList([_SeededSampling([row.request for row in rows], device)]),
+            stopping_criteria=StoppingCriteriaList([ended]),
             do_sample=False,
         )
-        tokens: list[list[int]] = output[:, longest:].tolist()
-        return tokens
+
+    def _take(self, rows: list["_Row"], token_ids: list[int]) -> None:
+        """A token more of each row; those that have ended get padding."""
+        for row, token in zip(rows, token_ids, strict=True):
+            if not row.finish_reason:
+                row.token_ids.append(token)
+                if token in self._end_tokens:
+                    row.finish_reason = "stop"
+                elif len(row.token_ids) == row.budget:
+                    row.finish_reason = "length"
+
+    def _end(self, rows: list["_Row"], doomed: Doomed) -> None:
+        """Ask which are doomed, and end them."""
+        shown = [row for row in rows if not row.finish_reason]
+        for row, why in zip(shown, doomed([self._partial(row) for row in shown]), strict=True):
+            if why:
+                row.finish_reason = f"aborted:{why}"
+
+    def _partial(self, row: "_Row") -> Partial:
+        return Partial(
+            row.request,
+            len(row.token_ids),
+            "".join(map(chr, row.token_ids)),
+            text=lambda: self._local.text(row.prompt, row.token_ids, stopped=False),
+        )
 
     def _load(self) -> None:
         import torch

@@ -10,8 +10,7 @@ class Abort(Section):
 
     Such a sample is a trajectory with the finish_reason aborted:loop, aborted:language or aborted:budget. It counts as
     drawn and is never accepted: `format`, which the chain must have, rejects it. Aborted samples are asked again where
-    their rule is switched off later; no others are. Works with the engines vllm and server and with
-    programs; transformers refuses it.
+    their rule is switched off later; no others are.
     """
 
     loop: bool = True
