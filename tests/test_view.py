@@ -22,10 +22,12 @@ from test_page import PAYLOADS, Page
 from distill import Run
 from distill.chat import clean_text
 from distill.journal import Journal
+from distill.lineage import HINTED, ROOM, continuation
 from distill.progress import Silent
 from distill.run import make, open_run
 from distill.samples import JOURNALED
 from distill.store import KEY, RunError, write_parquet
+from distill.view.labels import Labels
 from distill.view.maths import mathml
 from distill.view.pages import Viewer
 from distill.view.server import listen, server
@@ -142,6 +144,45 @@ def test_rows_are_selected_and_ordered_as_asked(made, query, wanted):
     assert sorted(found) == expected
 
 
+@pytest.fixture(scope="module")
+def tried_again(made, tmp_path_factory):
+    """The same run as if sample 1 mended 0, 2 were hinted, and 0 and 1 of some problems were continued."""
+    folder = tmp_path_factory.mktemp("tried_again") / "small"
+    shutil.copytree(made, folder)
+    number = pl.col("sample")
+    renumbered = (
+        pl.when(number == 1).then(ROOM).when(number == 2).then(HINTED).otherwise(number).cast(pl.Int32).alias("sample")
+    )
+    continued = (pl.col("problem_id") < "8") & (number < 2)
+    for path, named in (
+        (folder / "trajectories" / "trajectories.parquet", [pl.when(continued).then(5).alias("continued_at")]),
+        (folder / "verdicts" / "verdicts.parquet", []),
+    ):
+        write_parquet(pl.read_parquet(path).with_columns(renumbered, *named), path)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("method", "wanted"),
+    [
+        ("plain", lambda row: row["sample"] in (0, 3)),
+        ("refine", lambda row: row["sample"] == ROOM),
+        ("hint", lambda row: row["sample"] == HINTED),
+        ("continued", lambda row: row["sample"] in (0, ROOM) and row["problem_id"] < "8"),
+    ],
+)
+def test_rows_are_selected_by_how_they_came_to_be(tried_again, method, wanted):
+    table, rows = Table(Source.of(tried_again)), Run(tried_again).trajectories.collect()
+    found = table.select(Query(method=method), Labels(tried_again).frame)["row"].to_list()
+    assert found == [number for number, row in enumerate(rows.iter_rows(named=True)) if wanted(row)]
+    assert table.facets["methods"][method] == len(found) > 0
+    assert f'<option value="{method}" selected>' in Viewer(tried_again).page({"method": method})
+
+
+def test_a_run_of_plain_answers_has_no_choice_of_methods(made):
+    assert 'name="method"' not in Viewer(made).page({})
+
+
 def test_texts_of_scattered_rows_come_in_order(made):
     source = Source.of(made)
     whole = source.trajectories.collect()
@@ -160,8 +201,9 @@ def test_a_run_that_is_sampling_shows_what_its_journal_has(made, tmp_path):
     ids = problems["problem_id"].to_list()
     with Journal(folder / "trajectories" / "journal.jsonl", JOURNALED) as journal:
 
-        def sample(problem_id, number, text, finish="stop"):
-            journal.append({"problem_id": problem_id, "sample": number, "text": text, "finish_reason": finish})
+        def sample(problem_id, number, text, finish="stop", tokens=None):
+            row = {"problem_id": problem_id, "sample": number, "text": text, "finish_reason": finish}
+            journal.append({**row, "completion_tokens": tokens})
 
         sample(ids[0], 0, "asked again later", "failed: gone")
         sample(ids[1], 0, "<think>\nhm\n</think>\n\nfine")
@@ -170,15 +212,26 @@ def test_a_run_that_is_sampling_shows_what_its_journal_has(made, tmp_path):
         sample(ids[2], 0, "", "failed: gone")
         sample("of another recipe", 0, "text")
         journal.flush()
+        sample(ids[4], ROOM, "<think>\nfirst half", "length", 7)
+        sample(ids[4], continuation(ROOM), "<think>\nfirst half and second\n</think>\n\nmended", "stop", 3)
+        sample(ids[5], 0, "only half", "length", 7)
+        sample(ids[5], continuation(0), "", "failed: gone")
+        journal.flush()
         viewer = Viewer(folder)
         page = viewer.page({"row": ids[0]})
-        assert "2 trajectories · <strong>still sampling" in page
+        assert "4 trajectories · <strong>still sampling" in page
         assert "not judged" in page
         assert "done" in Page(page).text
         sample(ids[3], 1, "more")
         journal.flush()
-        assert "2 trajectories" in viewer.page({"row": ids[1]}), "rows do not move while they are read"
-        assert "3 trajectories" in viewer.page({})
+        mended = viewer.page({"row": ids[4], "sample": str(ROOM), "method": "continued"})
+        assert "#0 mended · 10 tokens" in " ".join(Page(mended).text.split())
+        assert "(refine of #0)" in mended
+        assert "first half and second" in mended
+        assert "1–1 of 1" in mended
+        assert "only half" in viewer.page({"row": ids[5]})
+        assert "4 trajectories" in viewer.page({"row": ids[1]}), "rows do not move while they are read"
+        assert "5 trajectories" in viewer.page({})
 
 
 # --- who is let in ------------------------------------------------------------------------------------------------

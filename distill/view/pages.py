@@ -27,6 +27,9 @@ GIST_CHARS = 160
 OUTCOMES = {
     "keep": "kept", "reject": "rejected", "abstain": "abstained", "undecided": "undecided", "none": "not judged",
 }  # fmt: skip
+METHODS = {
+    "plain": "the plain question", "refine": "mended", "hint": "the answer was given", "continued": "continued",
+}  # fmt: skip
 LABELS = {"good": "good", "bad": "bad", "any": "labelled", "none": "not labelled"}
 SORTS = {
     "order": "as in the run", "-tokens": "longest first", "tokens": "shortest first",
@@ -104,6 +107,7 @@ class Viewer:
             facets=table.facets,
             filters=table.filters,
             outcomes=OUTCOMES,
+            methods=METHODS,
             labels=LABELS,
             sorts=SORTS,
             query=query,

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import polars as pl
 
+from distill import lineage
 from distill.chat import split_completions
 from distill.journal import read_rows
 from distill.samples import FAILED, JOURNAL, JOURNALED
 from distill.store import KEY, RunError
 
-THIN = ("problem_id", "sample", "source", "completion_tokens")
+THIN = ("problem_id", "sample", "source", "completion_tokens", "method", "continued")
 """Columns that are held of every row."""
+METHOD = pl.Enum(["plain", "refine", "hint"])
+"""What a row answers: the plain question, a sample that is to be mended, or a question with its answer."""
 
 Fingerprint = tuple[tuple[int, int] | None, ...]
 """When each file was last written, and its size."""
@@ -35,7 +38,10 @@ class Source:
     """Rows with their texts; of a run that is sampling, every row of its journal, with a whole `text`."""
     verdicts: pl.LazyFrame | None
     journaled: pl.DataFrame | None
-    """Of a run that is sampling: its samples, each with the place of its `row` in the journal. None of another run."""
+    """Of a run that is sampling: its samples, each with the place of its `row` in the journal. None of another run.
+
+    The row of a sample that was cut and continued is that of its second part, which has the whole text.
+    """
     questions: pl.LazyFrame | None
     """Of a run that is sampling: its problems."""
     outdated: bool
@@ -54,7 +60,7 @@ class Source:
         rows = read_rows(_journal(folder), JOURNALED, check=False)  # who samples checks the shards
         questions = pl.scan_parquet(folder / "problems.parquet", glob=False).drop("split")
         samples = rows.select(*KEY, "finish_reason", "completion_tokens").with_row_index("row")
-        samples = samples.unique(KEY, keep="last", maintain_order=True).filter(~FAILED)
+        samples = _whole(samples.unique(KEY, keep="last", maintain_order=True).filter(~FAILED))
         samples = samples.join(questions.select("problem_id", "source"), on="problem_id", maintain_order="left")
         return cls(rows, judged, samples.collect(), questions, outdated)
 
@@ -67,8 +73,13 @@ class Source:
 
     def thin(self) -> pl.DataFrame:
         """The columns `THIN` of every row, in the run's order."""
-        rows = self.trajectories.select(THIN).collect() if self.journaled is None else self.journaled.select(THIN)
-        return rows.with_columns(pl.col("source").cast(pl.Categorical))
+        rows = self.trajectories if self.journaled is None else self.journaled.lazy()
+        named = rows.with_columns(
+            pl.col("source").cast(pl.Categorical),
+            method=lineage.method(pl.col("sample")).fill_null("plain").cast(METHOD),
+            continued=pl.col("continued_at").is_not_null(),
+        )
+        return named.select(THIN).collect()
 
     def read(self, rows: list[int], columns: Iterable[str] | None = None) -> pl.DataFrame:
         """The rows of these numbers, in their order, or some columns of them."""
@@ -76,8 +87,11 @@ class Source:
             return at(self.trajectories if columns is None else self.trajectories.select(columns), rows)
         assert self.questions is not None
         found = at(self.trajectories, self.journaled["row"].gather(rows).to_list())
+        found = found.with_columns(self.journaled[rows].select(*KEY, "completion_tokens", "continued_at"))
         asked = self.questions.filter(pl.col("problem_id").is_in(found["problem_id"].unique().implode())).collect()
         found = found.join(asked, on="problem_id", how="left", maintain_order="left")
+        number = pl.col("sample")
+        found = found.with_columns(method=lineage.method(number), parent=lineage.parent(number))
         found = found.with_columns(*split_completions(found["text"])).drop("text")
         return found if columns is None else found.select(columns)
 
@@ -97,6 +111,21 @@ def at(frame: pl.LazyFrame, rows: list[int]) -> pl.DataFrame:
         else:
             runs.append([row])
     return pl.concat([frame.slice(run[0], len(run)) for run in runs] or [frame.clear()]).collect()
+
+
+def _whole(samples: pl.LazyFrame) -> pl.LazyFrame:
+    """Samples of a journal with the tokens of their second parts, and `continued_at`, the tokens before those."""
+    second = pl.col("sample") < 0
+    parts = samples.filter(second).select(
+        "problem_id", sample=lineage.continuation(pl.col("sample")), part="row", further="completion_tokens"
+    )
+    both = samples.filter(~second).join(parts, on=KEY, how="left", maintain_order="left")
+    return both.select(
+        *KEY,
+        row=pl.coalesce("part", "row"),
+        continued_at=pl.when(pl.col("part").is_not_null()).then("completion_tokens"),
+        completion_tokens=pl.col("completion_tokens") + pl.col("further").fill_null(0),
+    )
 
 
 def _journal(folder: Path) -> Path:

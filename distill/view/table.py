@@ -11,10 +11,11 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from distill.store import KEY
-from distill.view.sources import Source, at
+from distill.view.sources import METHOD, Source, at
 
 OUTCOMES = ("keep", "reject", "abstain", "undecided", "none")
 """What became of a row: ``undecided`` where a filter of the chain has not judged it, ``none`` where no filter has."""
+METHODS = (*METHOD.categories, "continued")
 MOST_SOURCES = 200
 
 
@@ -27,6 +28,8 @@ class Query(BaseModel):
     fell: str | None = None
     """The filter that the row fell to, or ``<filter>:<reason>``."""
     source: str | None = None
+    method: Literal["plain", "refine", "hint", "continued"] | None = None
+    """How the row came to be; ``continued`` where it was cut and went on, whatever it answers."""
     label: Literal["good", "bad", "any", "none"] | None = None
     min_tokens: int | None = None
     max_tokens: int | None = None
@@ -95,14 +98,16 @@ class Table:
 
     @cached_property
     def facets(self) -> Mapping[str, Any]:
-        """How many rows of each outcome, of each filter and reason, and of each source there are."""
+        """How many rows there are of each outcome, of each filter and reason, of each method, and of each source."""
         outcomes = dict(self.rows["outcome"].value_counts().iter_rows())
         fallen = self.rows.filter(pl.col("filter").is_not_null()).group_by("filter", "outcome", "reason").len()
         sources = self.rows.drop_nulls("source")["source"].value_counts(sort=True).head(MOST_SOURCES)
+        methods = {**dict(self.rows["method"].value_counts().iter_rows()), "continued": self.rows["continued"].sum()}
         reasons = fallen.sort("filter", "len", descending=[False, True])
         return {
             "outcomes": {name: outcomes[name] for name in OUTCOMES if name in outcomes},
             "fell": {str(name[0]): group.to_dicts() for name, group in reasons.group_by("filter", maintain_order=True)},
+            "methods": {name: methods[name] for name in METHODS if methods.get(name)},
             "sources": dict(sources.cast({"source": pl.String}).iter_rows()),
         }
 
@@ -151,6 +156,8 @@ class Table:
         ):
             wanted += [pl.col(column) >= low] if low is not None else []
             wanted += [pl.col(column) <= high] if high is not None else []
+        if query.method:
+            wanted.append(pl.col("continued") if query.method == "continued" else pl.col("method") == query.method)
         if query.search:
             wanted.append(self._found(query.search))
         return pl.all_horizontal(wanted)
