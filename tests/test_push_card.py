@@ -20,6 +20,17 @@ def headings(card):
     return [heading for heading, _ in sections(card.split("---\n", 2)[2])]
 
 
+WRITTEN = "version: 1.10\nday: 2024-13-45\nduration: 1:30\nnothing: ~\ngated: yes\nquoted: '1.10'\n"
+
+
+def bomb(line):
+    """Twenty lines of metadata that are ten to the power of twenty values."""
+    lines = [line.format(0, "{k: v}").replace(": ", ": &b0 ", 1)]
+    for step in range(1, 20):
+        lines.append(line.format(step, ", ".join([f"*b{step - 1}"] * 10)).replace(": ", f": &b{step} ", 1))
+    return "\n".join(lines)
+
+
 CASES = {
     # name: what stands on the Hub, of what stood there after our last push; the same in the card that is pushed next
     "nothing": (lambda card: card, lambda card: card),
@@ -46,10 +57,35 @@ CASES = {
         lambda card: card.replace("\n# Sums", "\n# Mine\n\nHello.\n\n# Sums"),
     ),
     "metadata that is no mapping": (lambda card: card.replace(HEAD, "---\n- a\n---\n"), lambda card: card),
-    "metadata that explodes": (
-        lambda card: card.replace(HEAD, "---\na: &a [x, x]\nb: [*a, *a]\n---\n"),
-        lambda card: card,
+    "metadata behind an empty line": (
+        lambda card: "\ufeff\n" + card.replace("license: mit", "license: cc0\nlanguage: en"),
+        lambda card: card.replace("- reasoning\n", "- reasoning\nlanguage: en\n"),
     ),
+    "metadata with aliases": (
+        lambda card: card.replace("license: mit\n", "a: &a [x, y]\nb: [*a, *a]\nc: {<<: &d {e: 1}, f: *d}\n"),
+        lambda card: card.replace(
+            "- reasoning\n",
+            "- reasoning\na:\n- x\n- y\nb:\n- - x\n  - y\n- - x\n  - y\nc:\n  e: 1\n  f:\n    e: 1\n",
+        ),
+    ),
+    "metadata that changes where it is read": (
+        lambda card: card.replace("license: mit\n", f"license: mit\n{WRITTEN}"),
+        lambda card: card.replace("- reasoning\n", f"- reasoning\n{WRITTEN}"),
+    ),
+    "tags that are no list": (
+        lambda card: card.replace("tags:\n- reasoning\n", "tags: maths\n"),
+        lambda card: card.replace("- reasoning\n", "- reasoning\n- maths\n"),
+    ),
+    **{
+        f"metadata that {what}": (lambda card, text=text: card.replace(HEAD, f"---\n{text}\n---\n"), lambda card: card)
+        for what, text in {
+            "explodes": bomb("b{}: [{}]"),
+            "explodes in merges": bomb("b{}: {{<<: [{}]}}"),
+            "holds itself": "a: &a [*a]",
+            "is deeper than Python goes": "a: " + "[" * 9999,
+            "is no YAML": "a: [",
+        }.items()
+    },
 }
 
 
@@ -141,17 +177,38 @@ def test_files_of_others_stay_and_files_of_ours_that_are_gone_are_deleted(hub, p
     assert hub.repos[REPO].files["notes/theirs.txt"] == b"mine"
 
 
-def test_configs_that_people_add_stay_and_those_of_ours_are_renewed():
-    def card(*configs):
-        return "---\n" + yaml.safe_dump({"tags": [], "configs": [*configs]}) + "---\n\n# Sums\n"
+EASY = {"config_name": "easy", "data_files": "easy.parquet"}
+JSON = {"data_files": "*.json"}
+OWN_CONFIGS = {
+    # name: (configs in the card on the Hub, those behind ours in the card that is pushed next)
+    "a config": ([EASY], [EASY]),
+    "one of ours edited": ([{"config_name": "default", "data_files": "old"}], []),
+    "one that we do not write now": ([{"config_name": "rejected", "data_files": "rejected/train-*"}], []),
+    "another default": ([{**EASY, "default": True}], [EASY]),
+    "without a name": ([JSON], [{"config_name": "unnamed", **JSON}]),
+    "with an empty name": ([{"config_name": None, **JSON}], [{"config_name": "unnamed", **JSON}]),
+    "two without a name": (
+        [JSON, {"config_name": "unnamed", **JSON}, JSON],
+        [{"config_name": name, **JSON} for name in ("unnamed_2", "unnamed", "unnamed_3")],
+    ),
+    "a year": ([{"config_name": 2024, **JSON}], [{"config_name": 2024, **JSON}]),
+    "no list": (EASY, [EASY]),
+    "none": (None, []),
+    "a word": ("easy", []),
+    "a word in a list": (["?", EASY], [EASY]),
+}
 
+
+@pytest.mark.parametrize("name", OWN_CONFIGS)
+def test_configs_that_people_add_stay_and_those_of_ours_are_renewed(name):
+    def card(configs):
+        return "---\n" + yaml.safe_dump({"tags": [], "configs": configs}) + "---\n\n# Sums\n"
+
+    theirs, wanted = OWN_CONFIGS[name]
     ours = {"config_name": "default", "default": True, "data_files": "default/train-*"}
-    old, bare = {"config_name": "rejected", "data_files": "rejected/train-*"}, {"data_files": "*.json"}
-    theirs = {"config_name": "easy", "data_files": "easy.parquet"}
-    told, _ = merged(card(ours), card({**ours, "data_files": "old"}, {**theirs, "default": True}, old, bare, "?"), {})
-    assert yaml.safe_load(told.split("---\n")[1])["configs"] == [ours, theirs]
-    told, _ = merged(card(ours), card("easy").replace("- easy", "easy"), {})
-    assert yaml.safe_load(told.split("---\n")[1])["configs"] == [ours]
+    told, _ = merged(card([ours]), card(theirs), {})
+    assert yaml.safe_load(told.split("---\n")[1])["configs"] == [ours, *wanted]
+    assert merged(card([ours]), told, {})[0] == told, "the next push changes nothing"
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 A card is a head of metadata and sections, each from a heading of level 1 or 2 to the next. A section whose heading no
 push of ours wrote is a person's, and stays behind the section that it stood behind. Of the metadata, keys that we do
-not write stay, and so do configs of names that we never use; tags are added up.
+not write stay, and so do configs of names that we never use; tags and tasks are added up. Aliases are written out.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,12 @@ import yaml
 from distill.dataset.layout import CONFIGS
 
 CARD = "README.md"
+ADDED_UP = ("tags", "task_categories")
+"""Lists in which theirs stands behind ours; other keys of ours are facts of what is pushed."""
+UNNAMED = "unnamed"
+"""A config that a person gave no name, without which `datasets` would read none of the card's."""
+MOST_NODES = 10_000
+"""Values in metadata with its aliases written out. More are made to explode."""
 _HEADING = re.compile(r"#{1,2} +(.+?)\s*#*\s*")
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 
@@ -89,35 +96,84 @@ def _digest(text: str) -> str:
 
 def _split(card: str) -> tuple[str, str]:
     """The YAML between the first two lines of three dashes, and what is behind it."""
-    found = re.match(r"---\r?\n(.*?)^---[ \t]*\r?\n?", card, re.DOTALL | re.MULTILINE)
+    found = re.match(r"[\s\ufeff]*---[ \t]*\r?\n(.*?)^---[ \t]*\r?\n?", card, re.DOTALL | re.MULTILINE)
     return (found[1], card[found.end() :].replace("\r\n", "\n")) if found else ("", card.replace("\r\n", "\n"))
 
 
+class _Plain(str):
+    """A number, date, truth value or null, as it was written: 1.10 is not to become 1.1."""
+
+
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _tag in ("null", "bool", "int", "float", "timestamp"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", lambda _, node: _Plain(node.value))
+
+
+def _as_written(dumper: _Dumper, text: _Plain) -> yaml.Node:
+    return yaml.ScalarNode(dumper.resolve(yaml.ScalarNode, str(text), (True, False)), str(text))  # type: ignore[no-untyped-call]
+
+
+_Dumper.add_representer(_Plain, _as_written)
+
+
 def _metadata(ours: str, theirs: str) -> str:
-    mine, other = yaml.safe_load(ours), _loaded(theirs)
+    mine, other = _loaded(ours), _loaded(theirs)
     if not other:
         return ours
-    tags = other.get("tags")
-    added = [tag for tag in tags if isinstance(tag, str) and tag not in mine["tags"]] if isinstance(tags, list) else []
-    whole = {**mine, "tags": mine["tags"] + added, **{key: other[key] for key in other if key not in mine}}
+    whole = {**mine, **{key: value for key, value in other.items() if key not in mine}}
+    for key in mine.keys() & {*ADDED_UP}:
+        added = [value for value in _listed(other.get(key)) if isinstance(value, str)]
+        whole[key] = list(dict.fromkeys([*mine[key], *added]))
     if "configs" in mine:
         whole["configs"] = mine["configs"] + _own_configs(other.get("configs"))
-    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=10**9)
+    return yaml.dump(whole, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**9)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _own_configs(configs: Any) -> list[dict[str, Any]]:
-    """Configs that a person has added. The default one is ours."""
-    named = [config for config in configs if isinstance(config, dict)] if isinstance(configs, list) else []
-    own = [config for config in named if config.get("config_name") not in (None, *CONFIGS)]
-    return [{key: value for key, value in config.items() if key != "default"} for config in own]
+    """Configs that a person has added, each with a name. The default one is ours."""
+    own: dict[str, dict[str, Any]] = {}
+    for config in _listed(configs):
+        if not isinstance(config, dict) or config.get("config_name") in CONFIGS:
+            continue
+        rest = {key: value for key, value in config.items() if key not in ("config_name", "default")}
+        name = config.get("config_name")
+        if not isinstance(name, str) or name in ("", "~", "null"):
+            taken = {entry.get("config_name") for entry in _listed(configs) if isinstance(entry, dict)} | own.keys()
+            free = (UNNAMED + (f"_{number}" if number > 1 else "") for number in range(1, len(taken) + 2))
+            name = next(name for name in free if name not in taken)
+        own[name] = {"config_name": name, **rest}
+    return list(own.values())
 
 
-def _loaded(text: str) -> dict[str, Any]:
+def _loaded(text: str) -> dict[Any, Any]:
     """Metadata that somebody wrote; none where it is no mapping, or made to explode."""
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+        root = yaml.compose(text, _Loader)
+        if root is None or _size(root, {}) > MOST_NODES:
             return {}
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = yaml.load(text, _Loader)
+    except (yaml.YAMLError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """Values in a node with its aliases written out; without end for one that holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        pairs = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for pair in pairs for part in (pair if isinstance(pair, tuple) else (pair,))]
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
