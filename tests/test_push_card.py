@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pushing import REPO, make_run, paths, push_run, sent
 
-from distill.dataset.card import model_name
 from distill.push.card import digests, merged, sections
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own
@@ -209,16 +208,3 @@ def test_configs_that_people_add_stay_and_those_of_ours_are_renewed(name):
     told, _ = merged(card([ours]), card(theirs), {})
     assert yaml.safe_load(told.split("---\n")[1])["configs"] == [ours, *wanted]
     assert merged(card([ours]), told, {})[0] == told, "the next push changes nothing"
-
-
-@pytest.mark.parametrize(
-    ("model", "name"),
-    [
-        ("runs/cold_start/student/small", "the student small of the run cold_start"),
-        ("deepseek-ai/DeepSeek-R1", "deepseek-ai/DeepSeek-R1"),
-        ("a/student", "a/student"),
-        ("", ""),
-    ],
-)
-def test_a_student_that_teaches_is_named_by_its_run(model, name):
-    assert model_name(model) == name

@@ -87,6 +87,30 @@ def test_places_in_what_we_write_are_washed_off(text):
     assert wash("read `/mnt/disk/rows.parquet` of '/home/ada/x y'") == "read `rows.parquet` of 'x y'"
 
 
+NAMES = {
+    # what a recipe or a manifest has: what is published
+    "runs/cold_start/student/small": "cold_start:small",
+    "runs/cold_start/student/small@sha256:0a": "cold_start:small@sha256:0a",
+    "/mnt/disk of ada/runs/cold.start/student/small@sha256:0a": "cold.start:small@sha256:0a",
+    "~/runs/x/student/small": "x:small",
+    "../x/student/small/checkpoint-100": "x:small/checkpoint-100",
+    "x/student/small": "x:small",
+    "/mnt/models/student": "student",
+    "deepseek-ai/DeepSeek-R1@main": "deepseek-ai/DeepSeek-R1@main",
+    "accounts/fireworks/models/deepseek-r1": "accounts/fireworks/models/deepseek-r1",
+    "a/student": "a/student",
+    "Ask a/student/b in short": "Ask a/student/b in short",
+    "/no_think": "/no_think",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_a_local_model_is_named_for_others(text):
+    assert wash(text) == NAMES[text]
+    assert wash(NAMES[text]) == NAMES[text]
+
+
 def test_a_kind_that_there_is_not_allows_nothing():
     with pytest.raises(LeakError, match="--allow local_paths: there is no such kind; there are api_key"):
         check({}, allowed=["local_paths"])

@@ -1,14 +1,18 @@
 """A student on the Hub: what of its folder is sent, its card, and the same promises as for a dataset."""
 
+import html
 import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
+import yaml
 from hub_server import Fault, Repo
 from pushing import RECIPE, REPO, TOKEN, make_run, paths, push_run, sent
 
 from distill import student
+from distill.engines._local import folder_digest
 from distill.push import model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own
@@ -104,6 +108,56 @@ def test_the_card_says_what_it_was_trained_on(hub, made):
         "distill run recipe.yaml --name sums",
     ):
         assert part in card, part
+
+
+TAUGHT = """\
+problems:
+  arithmetic: {count: 4, steps: [1, 1]}
+trajectories:
+  teacher: TEACHER
+  engine: transformers
+  samples_per_problem: 2
+  max_tokens: 8
+verdicts: [dedup_exact]
+dataset: {license: mit, source_licenses: mit, teacher_license: mit, rejected: true}
+"""
+TEACHERS = {
+    # name: what the recipe says, and what of it is published
+    "by its recipe": ("{recipe: FOLDER/sums.yaml, arm: tiny}", {"recipe": "sums.yaml", "arm": "tiny"}),
+    "by its folder": ("FOLDER/runs/sums/student/tiny", "sums:tiny"),
+    "by its folder from here": ("runs/sums/student/tiny", "sums:tiny"),
+}
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_student_that_teaches_has_one_name_wherever_it_is_published(hub, made, tmp_path, monkeypatch, name):
+    asked, published = TEACHERS[name]
+    folder = Path(shutil.copytree(made, tmp_path / "here" / "made"))
+    monkeypatch.chdir(folder)
+    make_run(folder, TAUGHT.replace("TEACHER", asked.replace("FOLDER", str(folder))), name="taught")
+    code, said = push_run(folder, repo="me/taught", name="taught")
+    assert code == 0, said
+    assert push_student(folder)[0] == 0
+    (tmp_path / "downloaded").mkdir()
+    for path, content in hub.models[MODEL].files.items():
+        (tmp_path / "downloaded" / path).write_bytes(content)
+    teacher = f"sums:tiny@{folder_digest(tmp_path / 'downloaded')}"
+    files = hub.repos["me/taught"].files
+    for config in ("default", "rollouts"):
+        rows = pl.read_parquet(files[f"{config}/train-00000-of-00001.parquet"])["teacher"]
+        assert set(rows.explode() if rows.dtype == pl.List else rows) == {teacher}
+    assert [group["name"] for group in json.loads(files["stats.json"])["teachers"]] == [teacher]
+    facts = json.loads(files["recipe.lock.json"])["facts"]["trajectories"]["teacher"]
+    assert f"{facts['model']}@{facts['revision']}" == teacher
+    assert yaml.safe_load(files["recipe.yaml"])["trajectories"]["teacher"] == published
+    assert b"sums:tiny" in files["report.html"]
+    for card in (files["README.md"], hub.models[MODEL].files["README.md"]):
+        assert teacher in html.unescape(card.decode())
+    for path, content in (*files.items(), *hub.models[MODEL].files.items()):
+        if path.endswith(".parquet"):
+            content = pl.read_parquet(content).write_json().encode()
+        for place in (str(tmp_path), "runs/sums", "student/tiny"):
+            assert place.encode() not in content, path
 
 
 def test_every_method_says_what_it_learns_from():

@@ -17,6 +17,7 @@ import filters
 from distill import schema
 from distill.audit import recorded_audit
 from distill.dataset import card, layout, parquet
+from distill.dataset.layout import LOCAL_FOLDER
 from distill.dataset.stats import FunnelStep, Stats, statistics
 from distill.progress import Progress
 from distill.recipe import Recipe
@@ -76,7 +77,7 @@ def write_dataset(judged: pl.DataFrame, *, recipe: Recipe, name: str, folder: Pa
     if recipe.dataset is None:
         raise DatasetError("the recipe has no `dataset` section; add one with the licence of the rows: `license: …`")
     schema.check(judged, schema.TRAJECTORY, what="the judged trajectories", key=("problem_id", "sample"))
-    judged = judged.with_columns(pl.col("teacher", "source").str.replace(layout.LOCAL_FOLDER, ""))
+    judged = judged.with_columns(card.public_names(judged["teacher"]), pl.col("source").str.replace(LOCAL_FOLDER, ""))
     kept = filters.kept(judged)
     stats = statistics(judged, kept, recipe.verifier.name() if recipe.verifier else None)
     if kept.is_empty():

@@ -6,14 +6,15 @@ did not record is left out.
 
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import yaml
 
 from distill.dataset.layout import LOCAL_FOLDER
 from distill.dataset.stats import Stats
-from distill.push.leaks import wash, washed
+from distill.push.leaks import student_named, wash, washed
 from distill.recipe import Recipe
 
 SHOWN_APART = re.compile(r"(?:command|repository|agreement|audit|trajectories\.teacher\.(?!args))\b")
@@ -69,7 +70,6 @@ def fill(template: str, head: Mapping[str, Any], **values: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "model": model_name,
         "md": markdown,
         "code": code_block,
         "count": "{:,}".format,
@@ -121,10 +121,10 @@ def size_category(rows: int) -> str:
     return "n>1T" if above == len(bounds) else f"{bounds[above - 1]}<n<{bounds[above]}"
 
 
-def model_name(model: str) -> str:
-    """A model's name for those who have not its folder: a student is named by its run and arm."""
-    parts = PurePath(model).parts
-    return f"the student {parts[-1]} of the run {parts[-3]}" if parts[-2:-1] == ("student",) and parts[-3:-2] else model
+def public_names(names: pl.Series) -> pl.Series:
+    """Models as those may know them who have not the folders: RUN:ARM or a path's last part, each with @revision."""
+    found = names.drop_nulls().unique()
+    return names.replace_strict(found, [_public(name) for name in found], return_dtype=pl.String)
 
 
 def one_line(text: str) -> str:
@@ -173,7 +173,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
 
 
 def _public(value: object) -> str:
-    return wash(re.sub(LOCAL_FOLDER, "", str(value)))
+    return wash(re.sub(LOCAL_FOLDER, "", student_named(str(value))))
 
 
 def _template_folder() -> Path:

@@ -149,9 +149,14 @@ def folder_digest(folder: Path) -> str:
         digests = list(
             pool.map(_file_digest, paths, (stat.st_size for stat in stats), (stat.st_mtime_ns for stat in stats))
         )
+    return files_digest({path.name: digest for path, digest in zip(paths, digests, strict=True)})
+
+
+def files_digest(digests: Mapping[str, str]) -> str:
+    """The `folder_digest` of model files in one folder, by the sha256 of each."""
     whole = hashlib.sha256()
-    for path, digest in zip(paths, digests, strict=True):
-        whole.update(f"{path.name}\0{digest}\n".encode())
+    for name in sorted(digests):
+        whole.update(f"{name}\0{digests[name]}\n".encode())
     return f"sha256:{whole.hexdigest()}"
 
 

@@ -41,6 +41,8 @@ PLACES = {
     "host_name": r"\bhttps?://(?:10\.[0-9]+|192\.168|172\.(?:1[6-9]|2[0-9]|3[01]))\.[0-9]+\.[0-9]+"
     r"|\bhttps?://[A-Za-z0-9_.-]+\.(?:local|lan|internal|intranet|corp|home\.arpa)\b",
 }
+STUDENT = r"^(?:(?:[~/]|\.{1,2}/).*/|\S*/)?(?P<run>[\w.-]+)/student/(?P<arm>[^\s@]+)(?=@\S*$|$)"
+"""The folder of a run's student, wherever runs are, and perhaps its @revision."""
 SECRET_NAME = re.compile(r"(?:TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 SHORTEST_SECRET = 12
 """Characters of an environment variable's value that is looked for."""
@@ -120,7 +122,7 @@ def kinds(text: str) -> list[str]:
 
 def wash(text: str) -> str:
     """A text that distill writes, with local paths as their last names and without names of hosts. Secrets stay."""
-    text = re.sub(r"^(?:~|/)\S*/(?=\S)", "", text)
+    text = re.sub(r"^(?:~|/)\S*/(?=\S)", "", student_named(text))
     for kind in PLACES:
         for match in reversed(list(re.finditer(_patterns()[kind], text))):
             before = re.match(r"\\[nrt](?=/)|[^\w/\\]?", match[0])
@@ -128,6 +130,11 @@ def wash(text: str) -> str:
             shorter = f"{before[0] if before else ''}{last}" if kind == "local_path" else "http://host"
             text = text[: match.start()] + shorter + text[match.end() :]
     return text
+
+
+def student_named(text: str) -> str:
+    """The folder of a run's student as RUN:ARM, which is how `distill compare` names it; any other text as it is."""
+    return re.sub(STUDENT, r"\g<run>:\g<arm>", text)
 
 
 def washed(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from distill import dataset
 from distill.dataset import card
+from distill.engines._local import files_digest
 from distill.hub.repo import ID, File, Repo
 from distill.push.leaks import washed
 from distill.push.parcel import LOCK, Parcel, PushError, command, with_recipe
@@ -76,7 +77,8 @@ def model_parcel(run: Run, arm: str, repo_id: str, *, origin: Origin | None, rep
     folder = run.path("student", arm)
     weights = {path.name: File(path) for pattern in FILES for path in sorted(folder.glob(pattern))}
     made = json.loads((folder / "made.json").read_text(encoding="utf-8"))
-    text = _card(run, arm, repo_id, origin, made)
+    revision = files_digest({name: file.sha256 for name, file in weights.items()})
+    text = _card(run, arm, repo_id, origin, {**made, "revision": revision})
     return Parcel(
         "model",
         with_recipe(run, weights, text, report=report),
@@ -106,7 +108,8 @@ def _card(run: Run, name: str, repo_id: str, origin: Origin | None, made: Mappin
     arm = section.arms[name]
     title = f"{recipe.dataset.title or run.name}: {name}"
     facts = dataset.facts(run)
-    trained = {key: value for key, value in made.items() if key not in ("key", "base", "base_name", "seconds")}
+    apart = ("key", "base", "base_name", "seconds", "revision")
+    trained = {key: value for key, value in made.items() if key not in apart}
     settings = section.of(arm).model_dump(mode="json", exclude={"arms", "save_steps", "launch"})
     if settings["optimizer"] != "muon":
         del settings["muon_learning_rate"]
@@ -130,6 +133,7 @@ def _card(run: Run, name: str, repo_id: str, origin: Origin | None, made: Mappin
         teachers=_teachers(facts),
         origin=origin,
         digest=_digest(run),
+        named=f"{run.name}:{name}@{made['revision']}",
         sets=[{**asked, "title": title_of(asked)} for asked in _scores(run)],
         question=json.dumps(
             "…" + (f"\n\n{recipe.instructions[None]}" if recipe.instructions[None] else ""), ensure_ascii=False
@@ -148,7 +152,7 @@ def _which(rows: str) -> str:
 
 def _teachers(facts: Mapping[str, Any]) -> list[str]:
     teacher = (facts["trajectories"] or {}).get("teacher") or {}
-    named = (card.model_name(teacher.get("model") or ""), teacher.get("revision"))
+    named = (teacher.get("model"), teacher.get("revision"))
     return [washed(" ".join(filter(None, named)))] if teacher else []
 
 
