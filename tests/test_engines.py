@@ -3,11 +3,13 @@
 import dataclasses
 import importlib
 import importlib.util
+import json
 import os
 import random
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -375,10 +377,36 @@ def test_vllm_asks_a_base_with_its_adapter(folder, tmp_path, vllm_engine):
 
 
 @needs_vllm
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "parts",
+    [
+        "data_parallel_size",
+        # Nothing of ours is in it, so the gate is spared its minute.
+        pytest.param("tensor_parallel_size", marks=pytest.mark.skipif("CI" in os.environ, reason="not in the gate")),
+    ],
+)
+def test_vllm_of_several_processes_answers_as_one(folder, vllm_engine, parts):
+    requests = ask(12, max_tokens=80)
+    one = {c.request_id: c.text for c in vllm_engine.complete(requests)}
+    vllm_engine.close()
+    args = json.dumps({"dtype": "float32", "max_num_seqs": 4, parts: 2})
+    command = [sys.executable, Path(__file__).with_name("vllm_in_parts.py"), folder, args]
+    environment = os.environ | {"VLLM_CPU_SIM_MULTI_NUMA": "1", "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    assert run.returncode == 0, run.stderr[-2000:]
+    said = json.loads(run.stdout.splitlines()[-1])
+    assert said["answers"] == one
+    assert said["ended"].keys() == one.keys()
+    assert "aborted:loop" in said["ended"].values()
+
+
+@needs_vllm
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"data_parallel_size": 2}, "vllm serve .* --data-parallel-size 2"),
+        ({"data_parallel_size": 2, "seed": 0}, "replicas .* draw the same samples; leave seed"),
+        ({"data_parallel_size": "two"}, "data_parallel_size: expected a number of replicas, found 'two'"),
         ({"max_model_len": 10 * POSITIONS}, "cannot load .*max_model_len"),
         ({"quantization": "awq"}, "cannot load .*: Cannot find the config file for awq$"),
         ({"tensor_parallel_size": "two"}, "cannot load .*tensor_parallel_size: .*integer"),

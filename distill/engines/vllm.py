@@ -1,7 +1,7 @@
 """vLLM in this process: finished requests stream out while others run. The only file that imports vllm.
 
 On a GPU vLLM keeps its own defaults and its core runs in a process of its own; on a CPU everything runs in this one.
-Data-parallel engines are refused: vLLM's synchronous engine does not balance them, servers of its do.
+Replicas (`data_parallel_size`) each have a core in a process of its own, on a CPU too.
 """
 
 import ast
@@ -27,6 +27,7 @@ from distill.engines._process_state import (
     memory_unbound,
     quieten_vllm,
 )
+from distill.engines._replicas import Replicas
 
 _GIB = 1 << 30
 _SEEDS = 1 << 63
@@ -75,16 +76,20 @@ class VllmEngine:
         check_args(args, _engine_arg_names(), distribution)
         for name in sorted(args.keys() & {"model", "revision", "tokenizer", "tokenizer_revision"}):
             raise EngineError(f"engine_args: {name!r} follows from the model and its revision; leave it out")
-        if (args.get("data_parallel_size") or 1) != 1:
+        self._replicas = args.get("data_parallel_size") or 1
+        if not isinstance(self._replicas, int):
             raise EngineError(
-                "engine_args: data_parallel_size: vLLM in one process does not balance its replicas. Start them by "
-                f"`vllm serve {model} --data-parallel-size {args['data_parallel_size']}`, or one server a GPU, and "
-                "sample with engine: server and engine_args: {base_urls: [...]}"
+                f"engine_args: data_parallel_size: expected a number of replicas, found {self._replicas!r}"
             )
         self._args = dict(args)
         # The same test that vLLM makes: a CPU build says so in its name or version, and macOS has no other.
         self._on_cpu = "cpu" in f"{distribution}{version}" or sys.platform == "darwin"
         self._seed_requests = "seed" not in args and not (self._on_cpu and args.get("enable_chunked_prefill"))
+        if self._replicas > 1 and not self._seed_requests:
+            raise EngineError(
+                "engine_args: replicas (data_parallel_size) that all draw by the engine's seed draw the same samples; "
+                "leave seed and enable_chunked_prefill out, so that each request has its own seed"
+            )
         self._adapter = adapter_in(model)
         base, base_revision = (self._adapter.base, self._adapter.revision) if self._adapter else (model, revision)
         self._model = LocalModel(base, base_revision)
@@ -101,6 +106,8 @@ class VllmEngine:
         self._engine: Any = None
         self._state: ProcessState | None = None
         self._sampling = False
+        self._asked = 0
+        """Requests handed to vLLM so far; each has its number for its id there."""
         self._context = 0
         """Tokens that the model, or the recipe, has room for; the window is smaller if requests need less."""
         self.most_in_flight = 0
@@ -123,7 +130,6 @@ class VllmEngine:
         self, source: Iterator[Request | None], in_flight: dict[str, _Flight], doomed: Doomed | None
     ) -> Iterator[Completion]:
         exhausted = False
-        count = 0
         while True:
             while not exhausted and len(in_flight) < max(self.most_in_flight, 1):
                 try:
@@ -133,20 +139,21 @@ class VllmEngine:
                     break
                 if request is None:
                     break
-                count += 1
                 # Numbered here, so that a caller's repeated id cannot mix two requests up.
-                if failure := self._submit(str(count), request, in_flight, shown=doomed is not None):
+                self._asked += 1
+                if failure := self._submit(str(self._asked), request, in_flight, shown=doomed is not None):
                     yield failure
             if not in_flight:
                 return
             if self._engine is None:
                 raise EngineError(f"the engine of {self._model.model!r} was closed while requests were in flight")
-            shown = {}
+            shown: dict[str, _Flight] = {}
             for output in self._guarded(self._engine.step):
                 flight = in_flight[output.request_id]
                 flight.token_ids += output.outputs[0].token_ids
                 if output.finished:
                     del in_flight[output.request_id]
+                    shown.pop(output.request_id, None)  # replicas may say more than one thing of a request in a step
                     yield self._completion(flight, output.outputs[0].finish_reason)
                 elif len(flight.token_ids) >= LOOK_TOKENS:  # vLLM also shows the first token
                     shown[output.request_id] = flight
@@ -251,7 +258,8 @@ class VllmEngine:
         self._state = ProcessState()
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
-        if self._on_cpu:
+        in_process = self._on_cpu and self._replicas == 1
+        if in_process:
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
             VllmEngine._in_this_process = self
         room = max(first.max_tokens, first.room_tokens)
@@ -267,26 +275,30 @@ class VllmEngine:
         except BaseException:
             self.close()
             raise
-        if hasattr(self._engine.engine_core, "output_queue_thread"):
+        if self._replicas == 1 and hasattr(self._engine.engine_core, "output_queue_thread"):
             fail_when_the_core_dies(self._engine.engine_core)
         seats = self._engine.vllm_config.scheduler_config.max_num_seqs
         # In one process the seats are refilled between steps; a core of its own needs some requests queued up.
-        self.most_in_flight = seats if self._on_cpu else seats + max(16, seats // 4)
+        self.most_in_flight = seats if in_process else (seats + max(16, seats // 4)) * self._replicas
 
     def _open(self, first: Request, room_tokens: int) -> Any:
         import vllm._custom_ops  # noqa: F401 - registers the operators that memory_unbound looks for
-        from vllm import EngineArgs, LLMEngine
+        from vllm import AsyncEngineArgs, EngineArgs, LLMEngine
         from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.async_llm import AsyncLLM
 
         args = self._default_args() | self._args
         if not self._seed_requests:
             # A fixed seed would draw the first run's samples again when a run goes on with more of them.
             args.setdefault("seed", first.seed % (1 << 32))
-        given = EngineArgs(model=self._model.model, revision=self._model.commit, **args)
+        kind = EngineArgs if self._replicas == 1 else AsyncEngineArgs
+        given = kind(model=self._model.model, revision=self._model.commit, **args)
         self._context = given.max_model_len or given.create_model_config().max_model_len
         given.max_model_len = min(self._context, given.max_model_len or room_tokens)
         with memory_unbound():
-            return LLMEngine.from_engine_args(given, usage_context=UsageContext.LLM_CLASS)
+            if self._replicas == 1:
+                return LLMEngine.from_engine_args(given, usage_context=UsageContext.LLM_CLASS)
+            return Replicas(lambda: AsyncLLM.from_engine_args(given, usage_context=UsageContext.LLM_CLASS))
 
     def check_continues(self) -> None:
         """It does."""
@@ -295,9 +307,11 @@ class VllmEngine:
         """Free the model's memory and put the process back as it was. Safe to call twice."""
         engine, self._engine = self._engine, None
         try:
-            if engine is not None:
+            if isinstance(engine, Replicas):
+                engine.close()
+            elif engine is not None:
                 engine.engine_core.shutdown()
-                del engine
+            del engine
         finally:
             if VllmEngine._in_this_process is self:
                 VllmEngine._in_this_process = None
