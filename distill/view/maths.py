@@ -11,16 +11,22 @@ from html.entities import html5
 from distill.view.signs import (
     ACCENTS,
     ALPHABETS,
+    ARROWS,
     BELOW,
     BOLD,
     BRACKETS,
+    COLUMNS,
     FENCES,
     FUNCTIONS,
+    INFIX,
     LIMITS,
+    LINES,
+    PLAIN,
     SIGNS,
     SILENT,
     SPACES,
     TEXTS,
+    UNSEEN,
     sign_of,
 )
 
@@ -29,6 +35,8 @@ DEEPEST = 40
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|\d+(?:\.\d+|\{?,\}?\d{3}(?!\d))*|\s+|.", re.DOTALL)
 _SPACE = '<mspace width="0.25em"></mspace>'
 _FIXED = ' stretchy="false"'
+_BREAKS = ("\\\\", "\\cr")
+_LENGTH = re.compile(r"(\d*\.?\d+)(cm|mm|in|pt|ex|em)")
 
 
 def mathml(tex: str, *, block: bool = False) -> str | None:
@@ -68,9 +76,9 @@ class _Parser:
         """Cells and rows up to the end of the environment, or of everything; one cell alone is no table."""
         table: list[list[str]] = [[]]
         while True:
-            cell, stop = self.row({"&", "\\\\", "\\end", ""})
+            cell, stop = self.row({"&", *_BREAKS, "\\end", ""})
             table[-1].append(cell)
-            if stop == "\\\\":
+            if stop in _BREAKS:
                 if self.peek() == "[":
                     self.words("[", "]")
                 table.append([])
@@ -82,19 +90,26 @@ class _Parser:
             table.pop()
         if not end and len(table) == 1 and len(table[0]) == 1:
             return table[0][0]
-        cells = ["".join(f"<mtd>{cell}</mtd>" for cell in row) for row in table]
-        return f"<mtable{css}>{''.join(f'<mtr>{row}</mtr>' for row in cells)}</mtable>"
+        return _table(table, css)
 
     def row(self, stops: set[str]) -> tuple[str, str]:
         """Everything up to one of the stops, which is taken; the two of them."""
         parts: list[str] = []
+        above, infix = "", ""
         while True:
             self.skip_spaces()
             token = self.peek()
             if token in stops:
                 self.place += bool(token)
-                return f"<mrow>{''.join(parts)}</mrow>", token
-            parts.append(self.scripted())
+                row = f"<mrow>{''.join(parts)}</mrow>"
+                return (_fraction(above, row, INFIX[infix], line=infix == "over") if infix else row), token
+            if token.startswith("\\") and token[1:] in INFIX:
+                if infix:
+                    raise _UnknownError
+                infix = self.take()[1:]
+                above, parts = f"<mrow>{''.join(parts)}</mrow>", []
+            else:
+                parts.append(self.scripted())
 
     def scripted(self) -> str:
         """An atom with what stands above and below it."""
@@ -119,7 +134,9 @@ class _Parser:
             return f"<munderover>{base}{low}{high}</munderover>" if limits else f"<msubsup>{base}{low}{high}</msubsup>"
         if low:
             return f"<munder>{base}{low}</munder>" if limits else f"<msub>{base}{low}</msub>"
-        return f"<msup>{base}{high}</msup>" if high else base
+        if high:
+            return f"<mover>{base}{high}</mover>" if limits else f"<msup>{base}{high}</msup>"
+        return base
 
     def argument(self) -> str:
         """What a command is applied to: a group, or the next sign; of a number its first digit."""
@@ -155,16 +172,25 @@ class _Parser:
 
     def command(self, name: str) -> str:
         if name in ("frac", "dfrac", "tfrac", "cfrac"):
-            return f"<mfrac>{self.argument()}{self.argument()}</mfrac>"
+            return _fraction(self.argument(), self.argument())
         if name in ("binom", "dbinom", "tbinom"):
-            both = f'<mfrac linethickness="0">{self.argument()}{self.argument()}</mfrac>'
-            return f"<mrow><mo>(</mo>{both}<mo>)</mo></mrow>"
+            return _fraction(self.argument(), self.argument(), INFIX["choose"], line=False)
         if name == "sqrt":
             self.skip_spaces()
-            root = self.row_after("[", "]") if self.peek() == "[" else ""
+            root = self.option()
             return f"<mroot>{self.argument()}{root}</mroot>" if root else f"<msqrt>{self.argument()}</msqrt>"
-        if name in ("boxed", "fbox"):
-            return f'<mrow class="boxed">{self.argument()}</mrow>'
+        if name == "root":
+            root = self.row({"\\of"})[0]
+            return f"<mroot>{self.argument()}{root}</mroot>"
+        if name in LINES:
+            return f'<mrow class="{name}">{self.argument()}</mrow>'
+        if name == "cancelto":
+            left = self.argument()
+            return f'<msup><mrow class="cancel">{self.argument()}</mrow>{left}</msup>'
+        if name in ("phantom", "hphantom"):
+            return f"<mphantom>{self.argument()}</mphantom>"
+        if name == "substack":
+            return self.stack()
         if name in TEXTS:
             return self.text()
         if name in ALPHABETS:
@@ -175,10 +201,18 @@ class _Parser:
             return f'<mover accent="true">{self.argument()}<mo>{escape(ACCENTS[name])}</mo></mover>'
         if name in BELOW:
             return f"<munder>{self.argument()}<mo>{escape(BELOW[name])}</mo></munder>"
-        if name == "mathop":
+        if name in PLAIN:
             return self.argument()
-        if name == "xrightarrow":
-            return f"<mover><mo>⟶</mo>{self.argument()}</mover>"
+        if name in UNSEEN:
+            self.words("{", "}")
+            return ""
+        if name == "textcolor":
+            self.words("{", "}")
+            return self.argument()
+        if name in ARROWS:
+            arrow, below = f"<mo>{ARROWS[name]}</mo>", self.option()
+            above = self.argument()
+            return f"<munderover>{arrow}{below}{above}</munderover>" if below else f"<mover>{arrow}{above}</mover>"
         if name in ("overset", "stackrel", "underset"):
             script, base = self.argument(), self.argument()
             return f"<munder>{base}{script}</munder>" if name == "underset" else f"<mover>{base}{script}</mover>"
@@ -189,6 +223,9 @@ class _Parser:
             return f"<mrow><mo>(</mo>{modulo}{self.argument()}<mo>)</mo></mrow>" if name == "pmod" else modulo
         if name in SPACES:
             return f'<mspace width="{SPACES[name]}em"></mspace>'
+        if name in ("hspace", "hspace*"):
+            length = _LENGTH.fullmatch(self.words("{", "}"))
+            return f'<mspace width="{length[0]}"></mspace>' if length else ""
         if name == "left":
             opening = self.fence()
             inside, _ = self.row({"\\right"})
@@ -214,9 +251,9 @@ class _Parser:
         return "" if sign == "." else f"<mo>{escape(sign)}</mo>"
 
     def environment(self, name: str) -> str:
-        if name == "array":
+        if name in COLUMNS:
             self.words("{", "}")
-        table = self.rows(name, ' class="left"' if name in ("cases",) or "align" in name else "")
+        table = self.rows(name, ' class="left"' if "cases" in name or "align" in name else "")
         opening, closing = (f"<mo>{sign}</mo>" if sign else "" for sign in FENCES.get(name, ("", "")))
         return f"<mrow>{opening}{table}{closing}</mrow>"
 
@@ -225,10 +262,12 @@ class _Parser:
         self.skip_spaces()
         if self.take() != opening:
             raise _UnknownError
-        parts = []
-        while (token := self.take()) != closing:
+        parts, inside = [], 1
+        while inside:
+            token = self.take()
+            inside += (token == opening) - (token == closing)
             parts.append(token)
-        return "".join(parts)
+        return "".join(parts[:-1])
 
     def text(self) -> str:
         """Words, in which there may be formulas between dollars."""
@@ -239,15 +278,15 @@ class _Parser:
         while inside:
             token = self.take()
             inside += {"{": 1, "}": -1}.get(token, 0)
-            if token == "$":
-                parts += [_text(words), self.row({"$"})[0]]
+            if token in ("$", "\\("):
+                parts += [_text(words), self.row({"$", "\\)"})[0]]
                 words = ""
-            elif token.startswith("\\"):
+            elif token.startswith("\\") and token[1:] not in TEXTS:
                 sign = " " if token[1:] in SPACES else SIGNS.get(token[1:])
                 if sign is None:
                     raise _UnknownError
                 words += sign
-            elif token not in ("{", "}"):
+            elif token not in ("{", "}") and token[0] != "\\":
                 words += " " if token == "~" else token
         return f"<mrow>{''.join(parts)}{_text(words)}</mrow>"
 
@@ -256,9 +295,35 @@ class _Parser:
         letters = self.words("{", "}") if self.peek() == "{" else self.take()
         return f"<mi>{escape(''.join(html5.get(f'{letter}{alphabet};', letter) for letter in letters))}</mi>"
 
-    def row_after(self, opening: str, closing: str) -> str:
+    def option(self) -> str:
+        """What stands in brackets, if anything does."""
+        self.skip_spaces()
+        if self.peek() != "[":
+            return ""
         self.take()
-        return self.row({closing})[0]
+        return self.row({"]"})[0]
+
+    def stack(self) -> str:
+        """Lines of a group, below each other."""
+        self.skip_spaces()
+        if self.take() != "{":
+            raise _UnknownError
+        lines, stop = [], ""
+        while stop != "}":
+            line, stop = self.row({"}", *_BREAKS})
+            lines.append([line])
+        return _table(lines)
+
+
+def _table(rows: list[list[str]], css: str = "") -> str:
+    cells = ["".join(f"<mtd>{cell}</mtd>" for cell in row) for row in rows]
+    return f"<mtable{css}>{''.join(f'<mtr>{row}</mtr>' for row in cells)}</mtable>"
+
+
+def _fraction(above: str, below: str, brackets: str = "", *, line: bool = True) -> str:
+    thickness = "" if line else ' linethickness="0"'
+    fraction = f"<mfrac{thickness}>{above}{below}</mfrac>"
+    return f"<mrow><mo>{brackets[0]}</mo>{fraction}<mo>{brackets[1]}</mo></mrow>" if brackets else fraction
 
 
 def _text(words: str) -> str:

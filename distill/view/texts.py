@@ -1,5 +1,6 @@
 """A row's texts as HTML: escaped, the evidence marked where it stands, formulas drawn."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ LONGEST_FORMULA = 4_000
 
 _FORMULA = re.compile(
     r"\$\$(?P<double>.+?)\$\$"
-    r"|\\\[(?P<bracket>.+?)\\\]"
-    r"|\\\((?P<paren>.+?)\\\)"
-    r"|\\begin\{(?P<env>align\*?|aligned|equation\*?|gather\*?|[pbvV]?matrix|cases|array)\}.+?\\end\{(?P=env)\}"
+    r"|\\{1,2}\[(?P<bracket>.+?)(?<!\\)\\+\]"
+    r"|\\{1,2}\((?P<paren>.+?)(?<!\\)\\+\)"
+    r"|\\{1,2}begin\{(?P<env>align(?:ed|at)?\*?|equation\*?|gather(?:ed)?\*?|multline\*?|eqnarray\*?|split"
+    r"|[pbvVB]?matrix|d?cases|array)\}.+?\\end\{(?P=env)\}"
     r"|(?<![\\$\w])\$(?P<single>(?=[^\s$])(?:[^$\\\n]|\\.|\n(?!\s*\n))*?(?<=[^\s\\]))\$(?![\d$])"
-    r"|(?P<boxed>\\boxed\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})",
+    r"|(?P<boxed>\\{1,2}boxed\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})",
     re.DOTALL,
 )
+_IN_JSON = re.compile(r'(?=.*\\\\[A-Za-z{])(?:[^\\"]|\\\\|\\[n"])+', re.DOTALL)
 _BREAK = re.compile(r"(?:[ \t]*\n)?")
 
 
@@ -34,6 +37,11 @@ class Formula:
     tex: str
     block: bool
     """Whether it stands on a line of its own."""
+
+    def drawn(self) -> str | None:
+        """As MathML, if it can be; also where it is written as in a string of JSON, for some models answer in JSON."""
+        read = [json.loads(f'"{self.tex}"', strict=False)] if _IN_JSON.fullmatch(self.tex) else []
+        return next(filter(None, (mathml(tex, block=self.block) for tex in [*read, self.tex])), None)
 
 
 def formulas(text: str) -> Iterator[Formula]:
@@ -51,7 +59,7 @@ def marked(text: str, spans: Sequence[Span], *, maths: bool) -> str:
         return _plain(text, spans)
     parts, done = [], 0
     for formula in formulas(text):
-        drawn = mathml(formula.tex, block=formula.block)
+        drawn = formula.drawn()
         if drawn is None:
             continue
         touched = any(begin < formula.end and end > formula.begin for begin, end in spans)
