@@ -99,7 +99,7 @@ def hub_stand_in() -> Iterator[Hub]:
     """An empty Hub and its storage, on ports of their own."""
     hub = Hub()
     servers = [_Server(host, hub) for host in ("hub", "storage")]
-    hub.url, hub.storage_url = (server.url for server in servers)
+    hub.url, hub.storage_url = servers[0].url, servers[1].url.replace("127.0.0.1", "localhost")
     try:
         yield hub
     finally:

@@ -2,6 +2,7 @@
 
 import json
 
+import polars as pl
 from hub_server import Hub
 from typer.testing import CliRunner
 
@@ -40,6 +41,11 @@ def push_run(folder, *options, repo=REPO, name="sums"):
     assert TOKEN not in result.output + str(result.exception)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, " ".join(result.output.split())
+
+
+def rows_of(folder, config, name="sums"):
+    """The rows of a config of a run made there, as plain data."""
+    return pl.read_parquet(folder / "runs" / name / "dataset" / config / "*.parquet").to_dicts()
 
 
 def sent(hub: Hub):

@@ -385,6 +385,13 @@ def test_size_category(rows, bucket):
     assert card.size_category(rows) == bucket
 
 
+@pytest.mark.parametrize(
+    ("longest", "room"), [(None, 32_768), (9_000, 32_768), (26_214, 32_768), (26_216, 65_536), (60_000, 131_072)]
+)
+def test_trainers_are_told_to_have_room_for_any_row(longest, room):
+    assert card.room({"tokens": longest and {"max": longest}}) == room
+
+
 @pytest.mark.parametrize("text", ["a\nb", "```\n", "~~~", "a ```` b", "", "\x1b[2J"])
 def test_a_code_block_holds_its_text(text):
     block = card.code_block(text, "sh")

@@ -21,6 +21,8 @@ SHOWN_APART = re.compile(r"(?:command|repository|agreement|audit|trajectories\.t
 """Facts that have a place of their own on the card, by their dotted names."""
 LONGEST_CELL = 300
 """Characters of a text from data that a table shows."""
+LEAST_ROOM = 32_768
+"""Tokens that a trainer is told to have room for, if the rows are not longer."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 # Everything but plain signs, and of those what could be emphasis (_) or a link (@, :, www.) where it stands.
@@ -50,6 +52,7 @@ def render(recipe: Recipe, *, name: str, stats: Stats, facts: Mapping[str, Any])
             (step for step in stats["funnel"] if recipe.verifier and step["filter"] == recipe.verifier.name()), None
         ),
         histogram=histogram(stats),
+        room=room(stats),
         where=facts.get("repository") or f"path/to/{name}",
         on_hub=bool(facts.get("repository")),
         command=facts.get("command"),
@@ -157,6 +160,15 @@ def histogram(stats: Stats) -> str:
         f"{label:>{width}}  {'█' * round(30 * step['rows'] / most):<30}  {step['rows']:,}"
         for label, step in zip(labels, bins, strict=True)
     )
+
+
+def room(stats: Stats) -> int:
+    """Tokens in which a trainer should have room for any row: a power of two, with a quarter for what is not counted.
+
+    That is the prompt, and that the student's tokenizer may cut finer than the teacher's.
+    """
+    longest = stats["tokens"]["max"] * 5 // 4 if stats["tokens"] else 0
+    return max(LEAST_ROOM, 1 << (longest - 1).bit_length())
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
