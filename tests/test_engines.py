@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -374,6 +375,47 @@ def test_vllm_asks_a_base_with_its_adapter(folder, tmp_path, vllm_engine):
         assert engine.identity["model"] == str(folder)
     with pytest.raises(EngineError, match=r"is a LoRA adapter of .* others need it merged"):
         TransformersEngine(str(tmp_path / "adapter"), revision=None, args={})
+
+
+@needs_vllm
+def test_vllm_samples_a_quantised_model(folder, vllm_engine, tmp_path):
+    from distill.engines.vllm import VllmEngine
+
+    requests, args = ask(40), {"dtype": "float32", "max_num_seqs": 4}
+    whole = by_id(vllm_engine.complete(requests))
+    vllm_engine.close()
+    quantise(folder, tmp_path / "int8")
+    with VllmEngine(str(tmp_path / "int8"), revision=None, args=args) as engine:
+        rounded = by_id(engine.complete(requests))
+    same = sum(rounded[name] == whole[name] for name in whole)
+    assert len(whole) * 0.7 < same < len(whole), "products in int8 round, and seldom so far that another token is drawn"
+
+
+def quantise(source, target):
+    """The model in compressed-tensors' format: int8 weights with a scale a channel, activations to int8 by token."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(source, target)
+    tensors = load_file(target / "model.safetensors")
+    for name in [name for name in tensors if name.endswith("proj.weight")]:
+        scale = tensors[name].abs().amax(1, keepdim=True) / 127
+        tensors |= {name: (tensors[name] / scale).round().to(torch.int8), f"{name}_scale": scale}
+    save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
+    int8 = {"num_bits": 8, "type": "int", "symmetric": True}
+    weights, activations = (
+        {**int8, "strategy": "channel", "dynamic": False},
+        {**int8, "strategy": "token", "dynamic": True},
+    )
+    config = json.loads((target / "config.json").read_text())
+    config["quantization_config"] = {
+        "quant_method": "compressed-tensors",
+        "format": "int-quantized",
+        "quantization_status": "compressed",
+        "ignore": ["lm_head"],
+        "config_groups": {"all": {"targets": ["Linear"], "weights": weights, "input_activations": activations}},
+    }
+    (target / "config.json").write_text(json.dumps(config))
 
 
 @needs_vllm

@@ -371,7 +371,7 @@ def test_a_process_that_fails_ends_the_others_and_says_why(base, tmp_path, monke
 def test_accelerate_is_told_what_the_recipe_says(tmp_path, launch, told):
     from accelerate.commands.launch import launch_command_parser
 
-    settings = SETTINGS.model_copy(update={"launch": Launch(**launch)})
+    settings = SETTINGS.model_copy(update={"precision": "bf16", "launch": Launch(**launch)})
     said = command(settings, tmp_path, machine=launch.get("machines", 1) - 1)
     assert told in " ".join(said)
     parsed = launch_command_parser().parse_args(said[3:])
@@ -430,7 +430,9 @@ def test_with_a_gpu_trl_is_told_of_kernels_attention_and_four_bits(base, start, 
         "from_pretrained",
         lambda path, **told: made.update(told) or torch.nn.Module(),
     )
-    settings = SETTINGS.model_copy(update={"optimizer": "adamw", "lora": Lora(rank=4, quantize="nf4")})
+    settings = SETTINGS.model_copy(
+        update={"optimizer": "adamw", "precision": "bf16", "lora": Lora(rank=4, quantize="nf4")}
+    )
     assert training.arguments(settings, 6, base / "c")["use_liger_kernel"]
     assert not training.arguments(settings.model_copy(update={"kernels": "torch"}), 6, base / "c")["use_liger_kernel"]
     assert packs(settings)
@@ -465,16 +467,28 @@ def test_checkpoints_of_another_training_are_not_gone_on_with(base, tmp_path):
     assert progress.steps[0] == 1
 
 
-def test_muon_moves_matrices_by_muon_and_its_state_survives_a_checkpoint():
+@pytest.mark.parametrize(
+    ("precision", "native", "expected"),
+    [("auto", True, True), ("auto", False, False), ("bf16", False, True), ("fp32", True, False)],
+)
+def test_products_are_in_bf16_where_the_device_has_them(monkeypatch, precision, native, expected):
+    from distill.student import training
+
+    monkeypatch.setattr(training, "multiplies_bf16", lambda: native)
+    assert training.bf16(SETTINGS.model_copy(update={"precision": precision})) is expected
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_muon_moves_matrices_by_muon_and_its_state_survives_a_checkpoint(bf16):
     import torch
     from torch import nn
 
     from distill.student.muon import MuonWithAdamW
 
-    def make():
+    def make(bf16=bf16):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.LayerNorm(4))
-        return model, MuonWithAdamW(model, lr=0.01, muon_lr=0.02, weight_decay=0.0)
+        return model, MuonWithAdamW(model, lr=0.01, muon_lr=0.02, weight_decay=0.0, bf16=bf16)
 
     def step(model, optimizer):
         optimizer.zero_grad()
@@ -484,6 +498,10 @@ def test_muon_moves_matrices_by_muon_and_its_state_survives_a_checkpoint():
     model, optimizer = make()
     assert [sorted(p.ndim for p in group["params"]) for group in optimizer.param_groups] == [[2], [1, 1, 1, 2]]
     step(model, optimizer)
+    rounded, otherwise = make(bf16=not bf16)
+    step(rounded, otherwise)
+    assert not torch.equal(model[1].weight, rounded[1].weight)
+    assert torch.allclose(model[1].weight, rounded[1].weight, atol=5e-3)
     other, restored = make()
     other.load_state_dict(model.state_dict())
     restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))

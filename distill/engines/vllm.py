@@ -28,6 +28,7 @@ from distill.engines._process_state import (
     quieten_vllm,
 )
 from distill.engines._replicas import Replicas
+from distill.precision import multiplies_bf16
 
 _GIB = 1 << 30
 _SEEDS = 1 << 63
@@ -242,7 +243,7 @@ class VllmEngine:
             ranks = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # vLLM's
             defaults |= {"enable_lora": True, "max_lora_rank": next((r for r in ranks if r >= self._adapter.rank), 512)}
         if self._on_cpu:
-            defaults |= {"dtype": "bfloat16", "enforce_eager": True}
+            defaults |= {"dtype": "bfloat16" if multiplies_bf16() else "float32", "enforce_eager": True}
             if not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
                 defaults["kv_cache_memory_bytes"] = _GIB
             if self._seed_requests:

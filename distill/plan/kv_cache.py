@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from distill.precision import multiplies_bf16
+
 GIB = 1 << 30
 _BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 _UTILIZATION = 0.92
@@ -49,7 +51,9 @@ def room(model: str, revision: str | None, args: Mapping[str, Any], *, memory_gb
     dtype = str(args.get("dtype", "auto")).removeprefix("torch.")
     if dtype == "auto":
         dtype = str(getattr(config, "dtype", None)).removeprefix("torch.")
-    dtype = "bfloat16" if dtype not in _BYTES or (_on_cpu(memory_gb) and "dtype" not in args) else dtype
+    if _on_cpu(memory_gb) and "dtype" not in args:
+        dtype = "bfloat16" if multiplies_bf16() else "float32"
+    dtype = dtype if dtype in _BYTES else "bfloat16"
     size = 1.0 if str(args.get("kv_cache_dtype", "auto")).startswith("fp8") else _BYTES[dtype]
     full, windowed = _layers(config)
     per_layer = size * _elements(config)

@@ -191,8 +191,9 @@ class Student(Section):
     """Where cosine and linear schedules end, as a share of the peak; R1 decays to 1/10."""
     warmup_share: Share = 0.03
     """Share of the steps in which the rate rises."""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Of matrix products. Weights that are trained are fp32: in bf16 most updates of such rates would round to none."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of matrix products; `auto` is bf16 where the device multiplies it, as GPUs do. Weights that are trained are fp32:
+    in bf16 most updates of such rates would round to none."""
     attention: Literal["auto", "flash_attention_3", "flash_attention_2", "sdpa", "eager"] = "auto"
     """`auto` takes FlashAttention where it is installed, and otherwise PyTorch's own."""
     kernels: Literal["auto", "liger", "torch"] = "auto"

@@ -12,7 +12,7 @@ from typing import Any
 from distill.recipe.student import Student
 from distill.student.base import Base
 from distill.student.order import passes
-from distill.student.training import optimizer_steps
+from distill.student.training import bf16, optimizer_steps
 
 ASSUMED_USE = 0.4
 """Share of a device's matrix speed that a training is taken to reach; 0.3 to 0.5 is usual for dense models."""
@@ -109,7 +109,7 @@ def shape(start: Base, settings: Student, rows: int, length: int) -> Shape:
 def memory(found: Shape, settings: Student) -> Memory:
     """On one device, with weights as `training.load_model` loads them: fp32 where trained, bf16 where frozen."""
     trained, frozen = (found.adapters, found.parameters) if settings.lora else (found.parameters, 0)
-    frozen_bytes = 0.55 if settings.lora and settings.lora.quantize else 2 if settings.precision == "bf16" else 4
+    frozen_bytes = 0.55 if settings.lora and settings.lora.quantize else 2 if bf16(settings) else 4
     launch = settings.launch
     devices = launch.devices * launch.machines if launch and launch.shard != "none" else 1
     return Memory(
@@ -130,15 +130,15 @@ def arithmetic(found: Shape, done: Batches, settings: Student) -> float:
     return float(share * products)
 
 
-def matrix_speed() -> float:
-    """Floating point operations a second of bf16 products on the device that would train here, measured."""
+def matrix_speed(settings: Student) -> float:
+    """Floating point operations a second, in products on the device that would train here, measured."""
     import time
 
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     size = 8192 if device == "cuda" else 1024
-    left = torch.randn(size, size, device=device, dtype=torch.bfloat16)
+    left = torch.randn(size, size, device=device, dtype=torch.bfloat16 if bf16(settings) else torch.float32)
     best = math.inf
     for _ in range(6):
         began = time.perf_counter()
@@ -173,7 +173,7 @@ def _traced(config: Any, settings: Student, layers: int, rows: int, length: int)
         ids = torch.zeros(rows, length, dtype=torch.long)
         with (
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-            torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16"),
+            torch.autocast("cpu", torch.bfloat16, enabled=bf16(settings)),
         ):
             hidden = model.base_model(input_ids=ids, use_cache=False)
         del hidden

@@ -18,7 +18,7 @@ import polars as pl
 from distill.progress import Progress
 from distill.recipe.student import Arm, Launch, Student
 from distill.store import write_parquet, write_text
-from distill.student.training import TrainingError, checkpoint_folder, last_checkpoint, optimizer_steps
+from distill.student.training import TrainingError, bf16, checkpoint_folder, last_checkpoint, optimizer_steps
 
 JOB = "launch"
 """The folder of what the processes read and write, in the student's."""
@@ -103,7 +103,7 @@ def command(settings: Student, job: Path, *, machine: int = 0) -> list[str]:
         "num_processes": launch.devices * launch.machines,
     }
     found = {"main_process_ip": platform.node(), "main_process_port": PORT} if launch.machines > 1 else {}
-    options = {**several, **found, "mixed_precision": "bf16" if settings.precision == "bf16" else "no"}
+    options = {**several, **found, "mixed_precision": "bf16" if bf16(settings) else "no"}
     flags = [part for name, value in {**options, **_sharding(launch)}.items() for part in (f"--{name}", str(value))]
     kind = {"none": "--multi_gpu", "fsdp2": "--use_fsdp", "zero3": "--use_deepspeed"}[launch.shard]
     context = ["--use_parallelism_config"] if launch.context_parallel > 1 else []

@@ -134,7 +134,7 @@ def _costs(start: Base, section: Student, lengths: list[int], untrained: int) ->
     found = shape(start, section, *done.largest)
     operations = arithmetic(found, done, section)
     devices = section.launch.devices * section.launch.machines if section.launch else 1
-    seconds = operations / (matrix_speed() * ASSUMED_USE * devices)
+    seconds = operations / (matrix_speed(section) * ASSUMED_USE * devices)
     return Costs(
         done, sum(lengths), sum(lengths) - untrained, found.parameters, memory(found, section), operations, seconds
     )

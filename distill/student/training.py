@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distill.precision import multiplies_bf16
 from distill.progress import Advance, Progress, quiet_transformers
 from distill.recipe.student import Arm, Student
 from distill.store import write_text
@@ -37,6 +38,11 @@ def open_base(base: str, arm: Arm, settings: Student) -> tuple[Any, Any]:
     return load_model(start, arm, settings), start.tokenizer
 
 
+def bf16(settings: Student) -> bool:
+    """Whether products are in bf16 here."""
+    return settings.precision == "bf16" or (settings.precision == "auto" and multiplies_bf16())
+
+
 def load_model(start: Base, arm: Arm, settings: Student, *, quantize: bool = True) -> Any:
     """The model of a base, with the configuration that the recipe has made of its own; both are saved with it."""
     import torch
@@ -44,7 +50,7 @@ def load_model(start: Base, arm: Arm, settings: Student, *, quantize: bool = Tru
 
     quiet_transformers()
     # What is trained is fp32, and bf16 is for the products only (autocast); what is frozen needs no more than bf16.
-    frozen = settings.lora is not None and settings.precision == "bf16" and torch.cuda.is_available()
+    frozen = settings.lora is not None and bf16(settings) and torch.cuda.is_available()
     options: dict[str, Any] = {"dtype": torch.bfloat16 if frozen else torch.float32}
     if quantize and settings.lora and settings.lora.quantize:
         _check_quantization()
@@ -76,7 +82,7 @@ def attention(settings: Student) -> str:
     if settings.launch and settings.launch.context_parallel > 1:
         return "sdpa"
     if wanted == "auto":
-        usable = torch.cuda.is_available() and settings.precision == "bf16"
+        usable = torch.cuda.is_available() and bf16(settings)
         return next((name for name, is_there in there.items() if is_there and usable), "sdpa")
     if not there.get(wanted, True):
         raise TrainingError(f"attention: {wanted} is not installed here; install flash-attn, or set attention: auto")
@@ -113,7 +119,8 @@ def fit(
 ) -> dict[str, Any]:
     """Train to the end, from the last checkpoint where there is one; save model, tokenizer and log in `out`.
 
-    Returns steps, seconds and mean loss. The trainer's output folder holds the checkpoints, and goes at the end.
+    Returns steps, seconds, mean loss and precision. The trainer's output folder holds the checkpoints, and
+    goes at the end.
     """
     from transformers import PrinterCallback
 
@@ -134,6 +141,7 @@ def fit(
         "steps": result.global_step,
         "seconds": round(time.monotonic() - began, 1),
         "loss": round(_mean_loss(logged), 4),
+        "precision": "bf16" if bf16(settings) else "fp32",
     }
 
 
@@ -208,7 +216,7 @@ def arguments(settings: Student, steps: int, checkpoints: Path) -> dict[str, Any
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         warmup_steps=math.ceil(settings.warmup_share * steps),
-        bf16=settings.precision == "bf16",
+        bf16=bf16(settings),
         use_cpu=not torch.cuda.is_available(),
         use_liger_kernel=_liger(settings),
         gradient_checkpointing=settings.gradient_checkpointing,
@@ -243,8 +251,14 @@ def optimizer(model: Any, settings: Student) -> dict[str, Any]:
         return {}
     from distill.student.muon import MuonWithAdamW
 
-    rates = {"lr": settings.learning_rate, "muon_lr": settings.muon_learning_rate}
-    return {"optimizers": (MuonWithAdamW(model, **rates, weight_decay=settings.weight_decay), None)}
+    chosen = MuonWithAdamW(
+        model,
+        lr=settings.learning_rate,
+        muon_lr=settings.muon_learning_rate,
+        weight_decay=settings.weight_decay,
+        bf16=bf16(settings),
+    )
+    return {"optimizers": (chosen, None)}
 
 
 def _liger(settings: Student) -> bool:
