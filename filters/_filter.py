@@ -231,23 +231,31 @@ def digested(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def source_digest(cls: type) -> str:
-    """Digest of a filter's file and of the private modules of this package that its verdicts pass through."""
+    """Digest of a filter's file and of the private modules of this package that its verdicts pass through.
+
+    Where the file lies does not matter: a notebook's cell that becomes one has its digest.
+    """
     sources: dict[str, str] = {}
-    waiting = [cls.__module__, __name__]
+    waiting = ["", __name__]
     while waiting:
         name = waiting.pop()
         if name not in sources:
-            sources[name] = _source(name, cls)
+            sources[name] = _source(name) if name else _own_source(cls)
             imports = " ".join(re.findall(r"^[ ]*(?:from|import) filters\b.*$", sources[name], re.MULTILINE))
             private = {f"filters.{module}" for module in re.findall(r"\b_\w+", imports)}
             waiting += sorted(module for module in private if importlib.util.find_spec(module))
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _source(module: str, cls: type) -> str:
-    if module == "__main__":  # a script or a notebook: what else it holds is not the filter
-        functions = [value for value in vars(cls).values() if inspect.isfunction(value)]
-        return "".join(inspect.getsource(function) for function in functions)
+def _own_source(cls: type) -> str:
+    """The text of the file that defines a class, or of the cell."""
+    if cls.__module__ != "__main__":
+        return _source(cls.__module__).strip()
+    functions = [value for value in vars(cls).values() if inspect.isfunction(value) and value.__module__ == "__main__"]
+    return "".join(dict.fromkeys("".join(inspect.findsource(function)[0]) for function in functions)).strip()
+
+
+def _source(module: str) -> str:
     if module in sys.modules:
         return inspect.getsource(sys.modules[module])
     # Read, not imported: what a filter needs to judge is not loaded to say what it is.

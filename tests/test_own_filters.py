@@ -1,6 +1,7 @@
 """Filters of somebody else: a file in a folder, or an installed package, under the same contract."""
 
 import importlib.metadata
+import linecache
 import sys
 import types
 
@@ -80,6 +81,23 @@ def test_its_provenance_follows_its_file(folder):
     del sys.modules["distill_filters_of_folders.shouting"]
     (folder / "shouting.py").write_text(SOURCE.replace("0.5", "0.50"))
     assert load("shouting").provenance()["digest"] != digest
+
+
+def test_a_cell_that_becomes_a_file_changes_nothing_but_its_place(folder, monkeypatch):
+    def in_a_cell(source, name):
+        monkeypatch.setitem(linecache.cache, name, (len(source), None, source.splitlines(keepends=True), name))
+        cell = {"__name__": "__main__"}
+        exec(compile(source, name, "exec"), cell)
+        return cell["Shouting"](max_share=0.1)
+
+    here = in_a_cell(SOURCE.strip(), "/tmp/ipykernel_1/1.py")
+    add_folder(folder)
+    moved = load("shouting", max_share=0.1)
+    assert moved.provenance() == here.provenance()
+    rows = pl.DataFrame({"response": ["Hi", "hello", None, ""]})
+    assert Chain([moved]).judge(rows).equals(Chain([here]).judge(rows))
+    changed = in_a_cell(SOURCE.replace(r"\p{Lu}", "[A-Z]"), "/tmp/ipykernel_1/2.py")
+    assert changed.provenance()["digest"] != here.provenance()["digest"]
 
 
 def test_the_command_line_takes_a_folder(folder, tmp_path):
