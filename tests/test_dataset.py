@@ -241,16 +241,24 @@ def test_nothing_kept_names_the_filter_to_look_at(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_large_tables_become_several_shards_and_row_groups(tmp_path):
+def test_large_tables_become_shards_and_row_groups_that_a_viewer_can_read(tmp_path):
     import pyarrow.parquet as pq
 
-    table = layout.default(judged(100), {None: INSTRUCTION})
-    parquet.write(table, tmp_path / "t", shard_bytes=10_000, group_bytes=2_000)
+    long = judged(50).with_columns(pl.concat_str(["problem"] * 20))  # one source behind another
+    table = layout.default(pl.concat([judged(150), long]), {None: INSTRUCTION})
+    parquet.write(table, tmp_path / "t", shard_bytes=40_000, group_bytes=8_000)
     files = sorted((tmp_path / "t").iterdir())
     assert len(files) > 1
-    assert files[0].name == f"train-00000-of-{len(files):05d}.parquet"
-    assert pq.read_metadata(files[0]).num_row_groups > 1
+    assert [path.name for path in files] == [f"train-{n:05d}-of-{len(files):05d}.parquet" for n in range(len(files))]
     assert pl.read_parquet(files).equals(table)
+    first, sizes = 0, []
+    for path in files:
+        footer = pq.read_metadata(path)
+        for rows in (footer.row_group(group).num_rows for group in range(footer.num_row_groups)):
+            sizes.append(table.slice(first, rows).estimated_size())
+            first += rows
+    assert 2_000 < min(sizes) <= max(sizes) <= 8_000
+    assert parquet.GROUP_BYTES <= 286 << 20, "what the viewer reads at once"
 
 
 # --- the card ---------------------------------------------------------------------------------------------------------
