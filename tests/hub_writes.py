@@ -12,6 +12,8 @@ import yaml
 from hub_state import LARGE, Hub, Reply, Repo, Seen, as_json, blob_id, refuse
 
 SIZES = {"n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B"}
+LICENSES = ("apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "odc-by", "gpl-3.0", "llama3.1", "other")
+"""Some of those that the Hub knows."""
 ATTRIBUTES = b"".join(b"*%s filter=lfs diff=lfs merge=lfs -text\n" % suffix.encode() for suffix in LARGE)
 FORBIDDEN = (403, "", "You don't have the rights to write here")
 
@@ -80,7 +82,8 @@ def validate_yaml(hub: Hub, seen: Seen) -> Reply:
     asked = json.loads(seen.body)
     text = asked["content"]
     metadata = yaml.safe_load(text.split("---\n", 2)[1]) if text.startswith("---\n") else {}
-    errors = [] if isinstance(metadata.get("license"), str) else ['"license" must be one of the known licences']
+    known = metadata.get("license") in LICENSES
+    errors = [] if known else [f'"license" must be one of [{", ".join(LICENSES)}]']
     if asked["repoType"] == "dataset":
         errors += [f'"{size}" is no size category' for size in set(metadata.get("size_categories", [])) - SIZES]
         names = [config["config_name"] for config in metadata.get("configs", [])]

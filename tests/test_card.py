@@ -132,3 +132,11 @@ def test_a_licence_that_nobody_declared_is_never_guessed(hub, tmp_path, changed,
     code, said = push_run(tmp_path)
     assert (code, says in said) == (1, True), said
     assert not hub.seen
+
+
+def test_a_card_that_the_hub_does_not_take_stops_a_push_before_anything_is_sent(hub, tmp_path):
+    make_run(tmp_path, RECIPE.replace("apache-2.0", "apache2"))
+    code, said = push_run(tmp_path)
+    assert (code, 'does not take the card: "license" must be one of [apache-2.0, mit,' in said) == (1, True), said
+    assert not hub.repos
+    assert not hub.stored

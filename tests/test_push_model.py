@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from pushing import RECIPE, REPO, TOKEN, make_run, paths, push_run, sent
 
 from distill import student
 from distill.engines._local import folder_digest
-from distill.push import model
+from distill.push import PushError, model
+from distill.recipe.file import load_recipe
+from distill.store import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own
 
@@ -195,6 +198,23 @@ def test_what_must_not_be_pushed_sends_nothing(hub, made, tmp_path, name):
     code, said = push_student(copy, arm=arm)
     assert (code, says in said) == (1, True), said
     assert {request.method for request in hub.seen} <= {"GET"}
+
+
+UNDECLARED = {
+    "of the teacher": ({"teacher_license": None}, "dataset.teacher_license: the licence or terms of what the teacher"),
+    "of the problems": ({"source_licenses": {}}, "dataset.source_licenses: the licence of the problems of distill/ari"),
+    "of anything": (None, "has no `dataset` section, and so declares no licence"),
+}
+
+
+@pytest.mark.parametrize("name", UNDECLARED)
+def test_a_licence_of_what_a_student_learned_from_is_never_guessed(made, name):
+    changed, says = UNDECLARED[name]
+    recipe = load_recipe(made / "sums.yaml")
+    dataset = changed and recipe.dataset.model_copy(update=changed)
+    run = Run("sums", made / "runs" / "sums", recipe.model_copy(update={"dataset": dataset}))
+    with pytest.raises(PushError, match=re.escape(says)):
+        model.model_parcel(run, "tiny", MODEL, origin=None)
 
 
 def test_a_lost_answer_makes_no_second_commit(hub, made):

@@ -164,6 +164,22 @@ class Repo:
             local = HfApi().hf_hub_download(self.id, path, revision=head.commit, repo_type=self.kind, local_dir=folder)
             return Path(local).read_text(encoding="utf-8", errors="replace")
 
+    def check_card(self, text: str) -> None:
+        """Ask the Hub whether it takes the metadata of a README.md, which names a licence that it knows, for example.
+
+        The client asks too, but with the commit, and by then the large files are there.
+        """
+        from huggingface_hub import constants, get_session
+
+        asked = {"content": text, "repoType": self.kind}
+        with self._told("write to"):
+            url = f"{constants.ENDPOINT}/api/validate-yaml"
+            reply = get_session().post(url, json=asked, timeout=TIMEOUT_S)
+            if reply.status_code == 400:
+                errors = "; ".join(str(error.get("message")) for error in reply.json().get("errors", []))
+                raise HubError(f"{self.id}: the Hub does not take the card: {textwrap.shorten(errors, 2000)}")
+            reply.raise_for_status()
+
     def commit(self, changes: list[Change], seen: Head, message: str) -> None:
         """Upload, look whether the repository is still as `seen`, and commit on that or not at all.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from distill.hub.repo import BusyError, Change, File, Head, HubError, Repo
 from distill.push import leaks
-from distill.push.card import CARD, merged
+from distill.push.card import CARD, head_of, merged
 from distill.push.parcel import LOCK, Parcel, PushError, locked
 
 __all__ = ["Parcel", "Plan", "PushError", "Pushed", "plan", "push"]
@@ -83,6 +83,8 @@ def push(parcel: Parcel, repo: Repo, *, public: bool, say: Callable[[str], None]
     while True:
         try:
             todo = plan(parcel, repo, public=public, commits=commits)
+            if not commits and todo.card != todo.card_there:
+                repo.check_card(head_of(todo.card))
             if todo.head is None:
                 say(f"creating {repo.id}, {'public' if public else 'private'}")
                 repo.create(private=not public)

@@ -90,6 +90,11 @@ def digests(card: str) -> dict[str, str]:
     return {heading: _digest(text) for heading, text in sections(_split(card)[1])}
 
 
+def head_of(card: str) -> str:
+    """A card of the same metadata without anything behind it."""
+    return f"---\n{_split(card)[0]}---\n"
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.strip().encode()).hexdigest()[:16]
 

@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from distill import dataset
 from distill.dataset import card, layout
+from distill.dataset.stats import Stats
 from distill.hub.repo import File
 from distill.push.parcel import Parcel, PushError, command, json_file, with_recipe
 from distill.recipe import Dataset
@@ -29,7 +30,7 @@ def dataset_parcel(run: Run, repo_id: str, *, report: bool = True) -> Parcel:
         for path in sorted((folder / config).glob("train-*.parquet"))
     }
     stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
-    _check_licenses(run.recipe.dataset, [group["name"] or "unknown" for group in stats["sources"]])
+    check_licenses(run.recipe.dataset, stats)
     _check_configs(folder, stats["columns"], configs)
     facts = {**dataset.facts(run), "repository": repo_id, "command": command(run, "dataset", repo_id)}
     text = card.render(run.recipe, name=run.name, stats=stats, facts=facts)
@@ -47,8 +48,9 @@ def dataset_parcel(run: Run, repo_id: str, *, report: bool = True) -> Parcel:
     )
 
 
-def _check_licenses(section: Dataset, sources: Sequence[str]) -> None:
+def check_licenses(section: Dataset, stats: Stats) -> None:
     """Others may only use what they know the terms of, and those can be declared, not found out."""
+    sources = [group["name"] or "unknown" for group in stats["sources"]]
     missing = [name for name in sources if section.license_of(name) is None]
     wrong = [] if isinstance(section.source_licenses, str) else sorted(set(section.source_licenses) - set(sources))
     says = []

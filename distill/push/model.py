@@ -11,6 +11,7 @@ from distill import dataset
 from distill.dataset import card
 from distill.engines._local import files_digest
 from distill.hub.repo import ID, File, Repo
+from distill.push.dataset import check_licenses
 from distill.push.leaks import washed
 from distill.push.parcel import LOCK, Parcel, PushError, command, with_recipe
 from distill.recipe.methods import Method
@@ -74,6 +75,12 @@ def model_parcel(run: Run, arm: str, repo_id: str, *, origin: Origin | None, rep
             f"the recipe does not declare what others may do with the student, and nobody can guess it:\n"
             f"  student.arms.{arm}.license: a licence that those of its base and of the rows allow"
         )
+    if run.recipe.dataset is None:
+        raise PushError(
+            f"the recipe of {run.name} has no `dataset` section, and so declares no licence of what the student "
+            "learned from; add one, and run `distill run` again"
+        )
+    check_licenses(run.recipe.dataset, json.loads(run.path("dataset", "stats.json").read_text(encoding="utf-8")))
     folder = run.path("student", arm)
     weights = {path.name: File(path) for pattern in FILES for path in sorted(folder.glob(pattern))}
     made = json.loads((folder / "made.json").read_text(encoding="utf-8"))
