@@ -18,7 +18,7 @@ from distill.store import KEY
 
 Accepts = Callable[[pl.DataFrame], list[Opinion]]
 """What is made of each of some finished samples (columns of `COMPLETION`)."""
-APART_S = 2.0
+APART_S = 5.0
 """Seconds between two looks at what has finished, where the engine has enough to do meanwhile: a look takes Python's
 lock from the engine again and again, and at many samples it takes hardly longer than at one."""
 REST = 5

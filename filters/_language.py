@@ -3,9 +3,12 @@
 The home of the detectors. Does not say what is foreign in a text, and knows `LANGUAGES` only.
 """
 
+import heapq
+from collections import Counter
 from functools import cache
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
 from filters._stopwords import STOPWORDS
@@ -37,6 +40,7 @@ NEUTRAL = (
 
 CONFIDENCE = 0.95
 """Least probability that a detector must give to a language to be believed."""
+_BETWEEN_WORDS = {code: " " for code in range(128) if not chr(code).isalpha()}
 TELLING_WORDS = 8
 """A text with this many different words of four letters is prose to a detector; a row of formulas has fewer."""
 
@@ -44,6 +48,12 @@ TELLING_WORDS = 8
 def script_of(language: str) -> list[str]:
     """Unicode scripts that a language is written in."""
     return SCRIPTS.get(language, "Latin").split()
+
+
+@cache
+def _written_in(script: str) -> list[str]:
+    """The languages that are written in a script."""
+    return [code for code in LANGUAGES if script in script_of(code)]
 
 
 @cache
@@ -56,6 +66,16 @@ def typical_words(language: str, script: str) -> tuple[frozenset[str], frozenset
     own = lists.pop(language, frozenset())
     others = frozenset(word for words in lists.values() for word in words)
     return own, frozenset(w for w in own - others if len(w) > 1), frozenset(w for w in others - own if len(w) > 1)
+
+
+@cache
+def _languages_by_word(script: str) -> dict[str, list[str]]:
+    """The languages of a script that a word is typical of."""
+    found: dict[str, list[str]] = {}
+    for code in _written_in(script):
+        for word in typical_words(code, script)[0]:
+            found.setdefault(word, []).append(code)
+    return found
 
 
 def likeliest(words: set[str], script: str) -> str:
@@ -71,30 +91,35 @@ def languages_of(texts: pl.Series, detector: Detector = "langdetect") -> pl.Seri
     """
     prose = texts.cast(pl.String).str.replace_all(NEUTRAL, " ")
     scripts = sorted({"Latin", *" ".join(SCRIPTS.values()).split()})
-    letters = prose.to_frame("text").select(
+    counts = prose.to_frame("text").select(
         pl.col("text").str.count_matches(rf"\p{{{script}}}").alias(script) for script in scripts
     )
-    rows = zip(prose, letters.iter_rows(named=True), strict=True)
-    return pl.Series([_main_language(text, counts, detector) for text, counts in rows], dtype=pl.String)
+    letters = dict(zip(scripts, counts.to_numpy().T.astype(float), strict=True))
+    letters["Latin"] /= 3  # they stand for variables, names and units in every script
+    kana = letters["Hiragana"] + letters["Katakana"]
+    japanese = (kana > 0.1 * letters["Han"]) & (kana + letters["Han"] > letters["Latin"])
+    weights = np.stack([*letters.values()])
+    most = [scripts[place] if weight else None for place, weight in zip(weights.argmax(0), weights.max(0), strict=True)]
+    rows = zip(prose, most, japanese, strict=True)
+    return pl.Series(
+        ["ja" if is_japanese else _main_language(text, script, detector) for text, script, is_japanese in rows],
+        dtype=pl.String,
+    )
 
 
-def _main_language(text: str, letters: dict[str, int], detector: Detector) -> str | None:
-    # Latin letters stand for variables, names and units in every script.
-    weight = {script: count / 3 if script == "Latin" else count for script, count in letters.items()}
-    kana = weight["Hiragana"] + weight["Katakana"]
-    if kana > 0.1 * weight["Han"] and kana + weight["Han"] > weight["Latin"]:
-        return "ja"
-    script = max(weight, key=lambda name: weight[name])
-    candidates = ["zh"] if script == "Han" else [code for code in LANGUAGES if script in script_of(code)]
-    if not weight[script]:
+def _main_language(text: str, script: str | None, detector: Detector) -> str | None:
+    """Of a text with most letters of this script."""
+    if script is None:
         return UNDECIDED
+    candidates = ["zh"] if script == "Han" else _written_in(script)
     return candidates[0] if len(candidates) == 1 else _by_words(text, candidates, script, detector)
 
 
 def _by_words(text: str, candidates: list[str], script: str, detector: Detector) -> str | None:
-    words = set("".join(c if c.isalpha() or not c.isascii() else " " for c in text.lower()).split())
-    scores = {code: len(words & typical_words(code, script)[0]) for code in candidates}
-    first, second = sorted(candidates, key=lambda code: -scores[code])[:2]
+    words = set(text.lower().translate(_BETWEEN_WORDS).split())
+    typical = _languages_by_word(script)
+    scores = Counter(code for word in words & typical.keys() for code in typical[word])
+    first, second = heapq.nlargest(2, candidates, key=scores.__getitem__)
     if scores[first] >= 2 and scores[first] > scores[second] and words & typical_words(first, script)[1]:
         return first
     if sum(len(word) >= 4 for word in words) < TELLING_WORDS:

@@ -129,12 +129,12 @@ def _final_answers(rows: pl.DataFrame) -> dict[str, pl.Series]:
     """Of each response and style: how many final answers, which ones are shown, and the text behind the last one."""
     boxes = rows["response"].str.extract_all(BOX)
     behind = rows["response"].str.replace(rf"(?s)^.*{BOX}", "")
-    found = [_final_answer(*row) for row in zip(*rows, boxes, behind, strict=True)]
+    found = [_final_answer(*row) for row in zip(*rows, boxes.to_list(), behind, strict=True)]
     schema = {"answers": pl.Int64, "shown": pl.String, "behind": pl.String}
     return pl.DataFrame(found, schema=schema, orient="row").to_dict()
 
 
-def _final_answer(response: str, style: str, boxes: pl.Series, behind: str) -> tuple[int, str, str]:
+def _final_answer(response: str, style: str, boxes: list[str], behind: str) -> tuple[int, str, str]:
     if style in ("code", "any"):
         return int(bool(response.strip()) if style == "any" else response.count("```") > 1), "", ""
     answers = [box[box.index("{") + 1 : -1].strip() for box in boxes]
