@@ -1,7 +1,15 @@
 """A tracker is shown how sampling goes, and nothing that it does or fails to do costs a sample."""
 
+import contextlib
+import json
+import os
+import re
+import sqlite3
+import subprocess
 import sys
 import time
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from test_cli import call
@@ -78,6 +86,29 @@ def test_points_come_while_it_samples_and_at_the_end(sampled, library):
     assert {"solved", "accepted", "tokens_per_s", "accepted_per_1k_tokens", "hours_left"} <= last.keys()
     assert last["hours_left"] == 0
     assert last["accepted_per_1k_tokens"] == pytest.approx(1000 * last["accepted"] / last["tokens"])
+
+
+@pytest.mark.parametrize("library", ["trackio", "wandb"])
+def test_the_real_library_takes_the_points(tmp_path, library):
+    """Where it is installed, in a folder on PYTHONPATH at least; it is none of ours."""
+    if not find_spec(library):
+        pytest.skip(f"needs {library}")
+    (tmp_path / "sums.yaml").write_text(RECIPE)
+    at_home = {"HOME": str(tmp_path), "TRACKIO_DIR": str(tmp_path / "trackio"), "WANDB_MODE": "offline"}
+    path = [str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    sets = ["--set", f"trajectories.track={{{library}: sums}}"]
+    command = [sys.executable, "-m", "distill", "trajectories", "sums.yaml", "--runs", "runs", *sets]
+    environment = os.environ | at_home | {"PYTHONPATH": os.pathsep.join(path)}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert "track:" not in run.stderr, run.stderr
+    if library == "wandb":
+        assert re.search(r"solved +20\b", run.stderr), run.stderr
+        assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    else:
+        with contextlib.closing(sqlite3.connect(tmp_path / "trackio" / "sums.db")) as points:
+            [*_, (last,)] = points.execute("SELECT metrics FROM metrics ORDER BY id")
+        assert json.loads(last)["solved"] == 20
 
 
 @pytest.mark.parametrize("fails_at", ["init", "log", "finish", "init hangs", "log hangs"])
