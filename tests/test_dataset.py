@@ -25,6 +25,7 @@ FACTS = {
     "command": "distill run recipes/steps.yaml",
     "engine": {"name": "vllm", "version": "0.32.0", "model": "/home/someone/models/teacher"},
     "server": {"address": "at http://10.0.0.7:8000/v1"},
+    "agreement": {"labelled": 7, "abstained": 1, "agreed": 5, "share": 5 / 6},
 }
 
 
@@ -276,6 +277,7 @@ def test_the_hub_reads_the_metadata(folder):
     assert data.pretty_name == "Steps"
     assert data.size_categories == ["n<1K"]
     assert data.task_categories == ["text-generation"]
+    assert {"synthetic", "reasoning", "chain-of-thought", "distillation"} <= set(data.tags)
     configs = data.to_dict()["configs"]
     assert [config["config_name"] for config in configs] == list(CONFIGS)
     assert [config.get("default", False) for config in configs] == [True, False, False]
@@ -291,8 +293,22 @@ def test_the_card_says_what_was_done(folder):
         "distill run recipes/steps.yaml",
         "| engine.version | 0.32.0 |",
         "samples per problem | 2 |",
+        "| temperature, top-p | 0.6, 0.95 |",
+        "| seed | 0 |",
+        "| after the problem, in the user's message | Put the answer in &#92;boxed&#123;&#125;. |",
+        "2 trajectories fell because a filter abstained.",
+        "| generated | not declared | 10 | 5 | 50.0% |",
+        "| up to 0.5 | 2 | 4 | 2 | 50.0% |\n| 1 | 3 | 6 | 3 | 50.0% |",
+        "`verify_math` decided on 8 of the 10 trajectories that reached it, and abstained on 2.",
+        "Of 7 labels that came with the trajectories it abstained on 1 and agreed with 5 (83.3% of those it decided).",
+        "Nobody looked for it.",
+        "mean 22, median 22, 95th percentile 24, longest 24, 110 in all.",
+        "\n23–23  ██████████████████████████████  1\n",
     ):
         assert said in text
+    headings = re.findall("^## (.*)", text, re.MULTILINE)
+    assert headings[:4] == ["How the rows were made", "Length of the kept rows", "What is in it", "How to load it"]
+    assert headings[4:] == ["How to make it again", "Provenance", "Limitations", "Licence"]
     assert not {"/home/", "10.0.0"} & set(
         re.findall(r"/home/|10\.0\.0", "".join(map(Path.read_text, folder.glob("*.*"))))
     )
@@ -342,11 +358,12 @@ def test_a_run_leaves_its_origin_in_the_card(tmp_path):
     verdicts = [column for column in table.columns if column.startswith("verdict_")]
     store.write_parquet(table.drop(verdicts), run.path("trajectories", "trajectories.parquet"))
     store.write_parquet(table.select(*store.KEY, *verdicts), run.path("verdicts", "verdicts.parquet"))
-    facts = {"teacher": {"model": "/home/someone/teacher", "revision": "abc"}}
+    teacher = {"model": "/home/someone/teacher", "revision": "abc", "template_digest": "sha256:5e"}
+    facts = {"teacher": teacher | {"engine": "vllm", "engine_version": "0.32.0", "seeding": "per request"}}
     run.write_manifest("trajectories", {"facts": facts, "versions": {"vllm": "0.32.0", "trl": "absent"}})
     assert make(run, Silent())["rows"] == 5
     text = run.path("dataset", "README.md").read_text()
-    assert "| teacher's revision | abc |" in text
+    assert "| teacher's revision | abc |\n| chat template | sha256&#58;5e |\n| engine | vllm 0.32.0 |" in text
     assert "| versions.vllm | 0.32.0 |" in text
     assert "absent" not in text
 

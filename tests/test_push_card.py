@@ -165,6 +165,19 @@ def test_a_dry_run_shows_files_and_the_cards_lines_and_sends_nothing(hub, pushed
     assert "\x1b" not in said
 
 
+def test_a_dry_run_of_a_new_repository_creates_none(hub, made):
+    code, said = push_run(made, "--dry-run")
+    assert code == 0, said
+    assert not hub.repos
+    assert {request.method for request in hub.seen} == {"GET"}
+    for says in (
+        "me/sums would be created, private. Nothing was sent.",
+        "The card, which is new:",
+        "+| the teacher's outputs | mit |",
+    ):
+        assert says in said, says
+
+
 def test_files_of_others_stay_and_files_of_ours_that_are_gone_are_deleted(hub, pushed):
     hub.repos[REPO].add({**hub.repos[REPO].files, "notes/theirs.txt": b"mine"})
     make_run(pushed, (pushed / "sums.yaml").read_text().replace("rejected: true", "rejected: false"))

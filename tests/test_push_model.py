@@ -51,6 +51,9 @@ def push_student(made, *options, arm="tiny"):
 
 
 def test_a_student_is_sent_privately_in_one_commit_and_only_what_a_model_is(hub, made, tmp_path):
+    code, said = push_student(made, "--dry-run")
+    assert (code, "model.safetensors" in said, "+| the student | mit |" in said) == (0, True, True), said
+    assert not hub.models
     code, said = push_student(made)
     assert code == 0, said
     (created,) = hub.received("POST", "/repos/create")
