@@ -43,6 +43,7 @@ def funnel(judged: pl.DataFrame, *, members: bool = False) -> pl.DataFrame:
 def _tally(judged: pl.DataFrame, column: str) -> pl.DataFrame:
     verdict = pl.col(column).struct
     sums = {"rows": pl.len().cast(pl.Int64)}
+    judged = judged.select(column, "^completion_tokens$")
     if "completion_tokens" in judged.columns:
         sums["tokens"] = pl.col("completion_tokens").sum().cast(pl.Int64)
     tally = (

@@ -1,7 +1,7 @@
 """Any frame that filters have judged, for a person: what they rejected, where their thresholds lie, siblings."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
@@ -9,6 +9,7 @@ from distill.look.funnel import Funnel
 from distill.look.plots import Plots
 from distill.look.rows import Rows, Siblings
 from distill.look.threshold import Borderline, thresholds
+from distill.lookup import beside, whole
 from distill.store import KEY
 from filters import Chain, Filter, FilterError
 
@@ -35,13 +36,17 @@ class Judged:
         self._frame = lazy
 
     @property
-    def _rows(self) -> pl.LazyFrame:
-        return self._frame
+    def _tables(self) -> Sequence[pl.LazyFrame]:
+        """The rows; where their verdicts lie apart, these are the last."""
+        return (self._frame,)
 
     @property
     def judged(self) -> pl.LazyFrame:
         """Every trajectory with one verdict column per filter."""
-        return self._rows
+        rows, *others = self._tables
+        for table in others:
+            rows = rows.join(table, on=KEY, how="left", maintain_order="left")
+        return rows
 
     @property
     def filters(self) -> list[str]:
@@ -52,7 +57,7 @@ class Judged:
     def funnel(self) -> Funnel:
         """Where trajectories fell, and why."""
         tokens = [name for name in ("completion_tokens",) if name in self._columns()]
-        return Funnel(self._rows.select(*tokens, "^verdict_.*$").collect())
+        return Funnel(self._thin(tokens, [pl.col("^verdict_.*$")]))
 
     @property
     def kept(self) -> Rows:
@@ -70,21 +75,22 @@ class Judged:
 
     def problem(self, problem: str) -> Siblings:
         """All samples of a problem side by side, by its id, the beginning of its id, or its text."""
-        ids = self._rows.select("problem_id").unique().collect()["problem_id"].cast(pl.String)
+        ids = self._tables[0].select("problem_id").unique().collect()["problem_id"].cast(pl.String)
         named = ids.filter(ids == problem)
         if named.is_empty():
             named = ids.filter(ids.str.starts_with(problem)) if problem else named
         if named.is_empty() and "problem" in self._columns():
             asked = pl.col("problem").cast(pl.String) == problem
-            named = self._rows.filter(asked).select("problem_id").unique().collect()["problem_id"].cast(pl.String)
+            found = self._tables[0].filter(asked).select("problem_id").unique().collect()
+            named = found["problem_id"].cast(pl.String)
         if len(named) != 1:
             near = named.sort().head(5).to_list() or difflib.get_close_matches(problem, ids.to_list(), n=3, cutoff=0)
-            found = f"{len(named)} problems" if len(named) else "no problem"
+            many = f"{len(named)} problems" if len(named) else "no problem"
             raise FilterError(
-                f"{found} of the id {problem!r} among {len(ids):,}; there are, for example, {', '.join(near)}"
+                f"{many} of the id {problem!r} among {len(ids):,}; there are, for example, {', '.join(near)}"
             )
-        rows = self._rows.filter(pl.col("problem_id").cast(pl.String) == named[0])
-        return Siblings(rows.sort("sample").collect())
+        keys = self._tables[0].select(KEY).filter(pl.col("problem_id").cast(pl.String) == named[0])
+        return Siblings(self._read(keys.sort("sample").collect()))
 
     def borderline(self, filter: str, rows: int = 3) -> Borderline:
         """The rows whose scores lie just above and just below what the filter rejects, reason by reason."""
@@ -100,14 +106,14 @@ class Judged:
         """problem_id, sample, outcome, reason and score of every row that reached a filter; more columns if named."""
         self._known(filter)
         verdict = pl.col(f"verdict_{filter}")
-        there = [c if c in self._columns() else pl.lit(None, pl.Int64).alias(c) for c in columns]
-        said = verdict.struct.field("outcome", "reason", "score")
-        return self._rows.filter(verdict.is_not_null()).select(*KEY, *there, said).collect()
+        there = [pl.col(c) if c in self._columns() else pl.lit(None, pl.Int64).alias(c) for c in columns]
+        said = [verdict.struct.field(name) for name in ("outcome", "reason", "score")]
+        return self._thin(there, [*said, verdict.is_not_null().alias("reached")]).filter("reached").drop("reached")
 
     def fates(self, *columns: str) -> pl.DataFrame:
         """problem_id, sample and `fate` of every row: ``kept``, or the filter that rejected it or abstained."""
         fell = [pl.when(_outcome(name) != "keep").then(pl.lit(name)) for name in self.filters]
-        return self._rows.select(*KEY, *columns, fate=pl.coalesce(*fell, pl.lit("kept"))).collect()
+        return self._thin(columns, [pl.coalesce(*fell, pl.lit("kept")).alias("fate")])
 
     def solved(self, filter: str | None = None) -> pl.DataFrame:
         """problem_id, sample, source and `solved` of every row: whether it passed a filter and those before it.
@@ -122,7 +128,7 @@ class Judged:
         unsure = [_outcome(name).eq_missing(pl.lit("abstain")) for name in until]
         source = pl.col("source") if "source" in self._columns() else pl.lit(None, pl.String).alias("source")
         solved = pl.when(~pl.any_horizontal(pl.lit(False), *unsure)).then(pl.all_horizontal(pl.lit(True), *keeps))
-        return self._rows.select(*KEY, source, solved=solved).collect()
+        return self._thin([source], [solved.alias("solved")])
 
     def filter_of(self, name: str) -> Filter | None:
         """The filter that gave the verdicts, where it is known: its parameters name thresholds."""
@@ -159,13 +165,18 @@ class Judged:
         )
 
     def _select(self, words: str, where: pl.Expr, focus: str | None = None) -> Rows:
-        keys = self._rows.filter(where).select(KEY).collect()
+        keys = self._tables[-1].filter(where).select(KEY).collect()
         return Rows(f"{keys.height:,} {words}", keys, self._read, focus)
 
     def _read(self, keys: pl.DataFrame) -> pl.DataFrame:
         """The whole rows of the keys, in their order."""
-        few = self._rows.filter(pl.col("problem_id").is_in(keys["problem_id"].unique().implode())).collect()
-        return keys.select(KEY).join(few, on=KEY, how="left", maintain_order="left")
+        return whole(keys, self._tables)
+
+    def _thin(self, columns: Iterable[str | pl.Expr], said: Iterable[pl.Expr]) -> pl.DataFrame:
+        """Of every row its key, some columns, and something of its verdicts; no texts are read for it."""
+        rows, verdicts = self._tables[0], self._tables[-1]
+        read = pl.collect_all([rows.select(*KEY, *columns), verdicts.select(*KEY, *said)])
+        return beside(*read)
 
     def _known(self, filter: str) -> None:
         names = self._members()
@@ -178,7 +189,7 @@ class Judged:
         return [column.removeprefix("verdict_") for column in self._columns() if column.startswith("verdict_")]
 
     def _columns(self) -> list[str]:
-        return self._rows.collect_schema().names()
+        return list(dict.fromkeys(name for table in self._tables for name in table.collect_schema().names()))
 
 
 def _outcome(name: str) -> pl.Expr:

@@ -80,8 +80,8 @@ class Run(Judged):
         raise RunError(f"{self.folder} has no sample {sample} of the problem {problem_id!r}")
 
     @property
-    def _rows(self) -> pl.LazyFrame:
-        return self.trajectories.join(self.verdicts, on=KEY, how="left", maintain_order="left")
+    def _tables(self) -> Sequence[pl.LazyFrame]:
+        return self.trajectories, self.verdicts
 
     @property
     def _judges(self) -> Sequence[Filter]:

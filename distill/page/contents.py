@@ -10,6 +10,7 @@ import polars as pl
 from distill.dataset.stats import funnel_steps, token_lengths
 from distill.lineage import is_follow_up
 from distill.look.rates import by_source, rates, solved
+from distill.lookup import whole
 from distill.push.leaks import washed
 from distill.spared import said
 from distill.store import KEY, Run
@@ -201,18 +202,11 @@ def _examples(run: Run, rows: pl.DataFrame) -> Iterator[dict[str, Any]]:
     shown = groups.sort("rows", descending=True).head(MOST_GROUPS).to_dicts()
     shown.sort(key=lambda group: (order.index(group["filter"]), -group["rows"], group["reason"] or ""))
     keys = pl.DataFrame([key for group in shown for key in group["keys"]], schema=rows.select(KEY).schema)
-    whole = {(row["problem_id"], row["sample"]): row for row in _whole(run, keys).iter_rows(named=True)}
+    tables = [pl.scan_parquet(run.path(name, f"{name}.parquet")) for name in ("trajectories", "verdicts")]
+    rows_of = {(row["problem_id"], row["sample"]): row for row in whole(keys, tables).iter_rows(named=True)}
     for group in shown:
-        found = [whole[key["problem_id"], key["sample"]] for key in group.pop("keys")]
+        found = [rows_of[key["problem_id"], key["sample"]] for key in group.pop("keys")]
         yield group | {"examples": found}
-
-
-def _whole(run: Run, keys: pl.DataFrame) -> pl.DataFrame:
-    """The rows of some keys with their verdicts; only these are read into memory."""
-    wanted = pl.col("problem_id").is_in(keys["problem_id"].unique().implode())
-    tables = ("trajectories", "verdicts")
-    rows, verdicts = (pl.scan_parquet(run.path(name, f"{name}.parquet")).filter(wanted).collect() for name in tables)
-    return keys.join(rows, on=KEY, how="left").join(verdicts, on=KEY, how="left")
 
 
 def _recorded(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import polars as pl
 from distill import lineage
 from distill.chat import split_completions
 from distill.journal import read_rows
+from distill.lookup import at
 from distill.samples import FAILED, JOURNAL, JOURNALED
 from distill.store import KEY, RunError
 
@@ -100,17 +101,6 @@ class Source:
         asked = self.trajectories if self.questions is None else self.questions
         has = pl.col("problem").str.to_lowercase().str.contains(words.lower(), literal=True)
         return asked.filter(has).select("problem_id").unique().collect()["problem_id"]
-
-
-def at(frame: pl.LazyFrame, rows: list[int]) -> pl.DataFrame:
-    """The rows of a table that have these numbers, in the order of `rows`; neighbours are read together."""
-    runs: list[list[int]] = []
-    for row in rows:
-        if runs and row == runs[-1][-1] + 1:
-            runs[-1].append(row)
-        else:
-            runs.append([row])
-    return pl.concat([frame.slice(run[0], len(run)) for run in runs] or [frame.clear()]).collect()
 
 
 def _whole(samples: pl.LazyFrame) -> pl.LazyFrame:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from distill.lookup import at
 from distill.store import KEY
-from distill.view.sources import METHOD, Source, at
+from distill.view.sources import METHOD, Source
 
 OUTCOMES = ("keep", "reject", "abstain", "undecided", "none")
 """What became of a row: ``undecided`` where a filter of the chain has not judged it, ``none`` where no filter has."""

@@ -1,13 +1,14 @@
-"""`distill view` on a large run: time and memory until the first page, and how long further pages take.
+"""`distill view` and `Run` on a large run: time and memory until the first page, and of what is looked at after it.
 
     python tests/bench/bench_view.py
 
 The server takes a process of its own. Time runs from its start, imports included, until the first page is answered;
-memory is the peak of that process.
+memory is the peak of that process. So does each question to `Run`, whose time runs from the question to its text.
 """
 
 import argparse
 import hashlib
+import json
 import random
 import re
 import subprocess
@@ -77,8 +78,34 @@ def write_run(folder: Path, rows: int) -> None:
         alive &= ~rejected
     (folder / "verdicts").mkdir()
     keys.with_columns(**columns).write_parquet(folder / "verdicts" / "verdicts.parquet", row_group_size=BATCH_ROWS)
-    for stage in ("trajectories", "verdicts"):
-        write_text(folder / "manifests" / f"{stage}.json", "{}")
+    for stage, recipe in {"trajectories": {"import": {"path": "rows.jsonl"}}, "verdicts": list(FILTERS)}.items():
+        write_text(folder / "manifests" / f"{stage}.json", json.dumps({"recipe": recipe}))
+
+
+QUESTIONS = (
+    "run.funnel",
+    "run.rejected('verify_math').sample(5)",
+    "run.kept.sample(5)",
+    "run.problem(some)",
+    "run.borderline('length')",
+    "run.plots.scores('length')",
+    "run.plots.pass_rates()",
+)
+ASK = """
+import hashlib, resource, sys, time
+from distill import Run
+some = hashlib.blake2b(b"7", digest_size=8).hexdigest()
+run, start = Run(sys.argv[1]), time.perf_counter()
+repr(eval(sys.argv[2]))
+seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(f"  {sys.argv[2]:<40} {seconds:.2f} s  {peak * 1024 / 1e9:.2f} GB")
+"""
+
+
+def ask(folder: Path) -> None:
+    """What a person asks of a run in a notebook, each question in a process of its own."""
+    for question in QUESTIONS:
+        subprocess.run([sys.executable, "-c", ASK, str(folder), question], check=True)
 
 
 def measure(folder: Path, rows: int) -> None:
@@ -125,3 +152,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         write_run(Path(folder, "large"), given.rows)
         measure(Path(folder, "large"), given.rows)
+        ask(Path(folder, "large"))
