@@ -100,11 +100,12 @@ def show_outcomes(run: Run, outcomes: Sequence[Outcome]) -> Iterator[Table | Tex
     """What the chain keeps with other parameters: a line each, and of a single change the rows that it moves."""
     as_it_is = outcomes[0]
     table = Table(title="What if", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("", "kept rows", "", "tokens", "", "problems", "fates changed"):
-        table.add_column(column, justify="left" if not table.columns else "right", overflow="fold")
+    table.add_column(overflow="fold")
+    for column in ("kept\nrows", "", "tokens", "", "problems", "fates\nchanged"):
+        table.add_column(column, justify="right", no_wrap=True)
     for outcome in outcomes:
         table.add_row(
-            str(outcome),
+            Text("\n".join(f"{name} = {value}" for name, value in outcome.changes.items()) or str(outcome)),
             f"{outcome.rows:,}",
             _difference(outcome.rows, as_it_is.rows),
             "unknown" if outcome.tokens is None else f"{outcome.tokens:,}",

@@ -19,7 +19,8 @@ TEXT_CHARS = 2_000
 STYLE = """<style>
 .distill { font-variant-numeric: tabular-nums; line-height: 1.45; max-width: 72rem; }
 .distill pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; max-height: 24rem; overflow-y: auto;
-  padding: .5rem .7rem; border-radius: 4px; background: rgba(128,128,128,.10); color: inherit; font-size: .85em; }
+  unicode-bidi: plaintext; text-align: start; padding: .5rem .7rem; border-radius: 4px;
+  background: rgba(128,128,128,.10); color: inherit; font-size: .85em; }
 .distill mark { background: rgba(240,180,0,.45); color: inherit; border-radius: 2px; padding: 0 .1em; }
 .distill table { border-collapse: collapse; margin: .3rem 0; display: block; overflow-x: auto; }
 .distill th, .distill td { text-align: left; vertical-align: top; padding: .15rem .9rem .15rem 0; background: none; }
@@ -203,11 +204,12 @@ class Explanation:
         """One line of a text: the end of it, or what is around the first place of the evidence, marked."""
         text, spans = self.found(column)
         if not spans:
-            return " ".join(text[-chars:].split())
+            return ("…" if len(text) > chars else "") + " ".join(text[-chars:].split())
         begin, end = spans[0][0], min(spans[0][1], spans[0][0] + chars)
         around = max(chars - (end - begin), 20) // 2
-        before, after = text[max(0, begin - around) : begin], text[end : end + around]
-        return " ".join(f"{before}⟪{text[begin:end]}⟫{after}".split())
+        low, high = max(0, begin - around), min(len(text), end + around)
+        shown = " ".join(f"{text[low:begin]}⟪{text[begin:end]}⟫{text[end:high]}".split())
+        return ("…" if low else "") + shown + ("…" if high < len(text) else "")
 
     def glance(self, chars: int = 90) -> list[str]:
         """The row in two lines or three: its problem, the evidence, and the text that this stands in or its end."""

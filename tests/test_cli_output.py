@@ -54,7 +54,7 @@ def folder(tmp_path_factory):
         ("run tiny.yaml", 0, "[1/4] problems: up to date"),
         ("run tiny.yaml --name again", 0, "sampling: 60/60 in"),
         ("verdicts tiny.yaml", 0, "of 60 problems"),
-        ("verdicts tiny.yaml --what-if length.max_tokens=40,80 --what-if rejection_sampling.keep=2", 0, "fates"),
+        ("verdicts tiny.yaml --what-if length.max_tokens=40,20000 --what-if rejection_sampling.keep=2", 0, "= 20000 "),
         ("verdicts tiny.yaml --what-if length.max_tokens=40", 0, "rejection_sampling: surplus"),
         ("verdicts tiny.yaml --overlap", 0, "alone: rows that the chain would keep without this filter"),
         ("audit tiny.yaml", 0, "false accept"),
