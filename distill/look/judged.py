@@ -175,8 +175,7 @@ class Judged:
     def _thin(self, columns: Iterable[str | pl.Expr], said: Iterable[pl.Expr]) -> pl.DataFrame:
         """Of every row its key, some columns, and something of its verdicts; no texts are read for it."""
         rows, verdicts = self._tables[0], self._tables[-1]
-        read = pl.collect_all([rows.select(*KEY, *columns), verdicts.select(*KEY, *said)])
-        return beside(*read)
+        return beside(rows.select(*KEY, *columns).collect(), verdicts.select(*KEY, *said).collect())
 
     def _known(self, filter: str) -> None:
         names = self._members()
