@@ -142,6 +142,7 @@ def test_an_answer_on_which_a_filter_abstains_neither_gains_nor_loses():
         ("grpo, rows: sampled, grpo: {rewards: {verify_maths: 1}, samples_per_prompt: 2}", "verify_math"),
         ("grpo, rows: sampled, grpo: {rewards: {format: 1}}", "no multiple of samples_per_prompt 16"),
         ("grpo, grpo: {rewards: {format: 1}, samples_per_prompt: 2}", "an import has no problems"),
+        ("dpo, own: {device_batch_tokens: 99}", "small.own: device_batch_tokens 99 is less than max_length_tokens 256"),
     ],
 )
 def test_what_does_not_fit_a_method_is_refused(tmp_path, monkeypatch, arm, message):
@@ -154,9 +155,12 @@ def test_what_does_not_fit_a_method_is_refused(tmp_path, monkeypatch, arm, messa
     [
         ("on_policy", "{devices: 2}", "on_policy is trained by one process: leave student.launch out"),
         ("dpo", "{devices: 2, context_parallel: 2}", "dpo goes without student.launch.context_parallel"),
+        ("sft, rows: sampled", "{devices: 3}", "student: batch_rows 4 is no multiple of the 3 that launch"),
+        ("dpo, own: {batch_rows: 7}", "{devices: 2}", "small.own: batch_rows 7 is no multiple of the 2 that"),
+        ("dpo, own: {optimizer: muon}", "{devices: 2}", "small.own: muon needs whole matrices"),
     ],
 )
-def test_methods_that_several_processes_cannot_train_are_refused(tmp_path, monkeypatch, arm, launch, message):
+def test_what_several_processes_cannot_train_is_refused(tmp_path, monkeypatch, arm, launch, message):
     recipe = RECIPE.replace("  steps: 12", f"  launch: {launch}\n  steps: 12")
     with pytest.raises(RecipeError, match=message):
         made(tmp_path, monkeypatch, arm, recipe=recipe)

@@ -136,6 +136,8 @@ def _misfits(recipe: Recipe) -> Iterator[tuple[Place, str]]:
         yield ("report",), "needs a verify_* filter in verdicts, to judge answers with"
     for name, arm in arms.items():
         yield from _arm_misfits(name, arm, names)
+        if recipe.student:
+            yield from ((("student", "arms", name, "own"), misfit) for misfit in recipe.student.of(arm).misfits())
         yield from _method_misfits(recipe, ("student", "arms", name), arm)
 
 

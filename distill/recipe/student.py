@@ -1,5 +1,6 @@
 """The section of students: what each starts from, which rows it sees, and how it is trained."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -210,25 +211,29 @@ class Student(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        for misfit in self.misfits():
+            raise ValueError(misfit)
+        return self
+
+    def misfits(self) -> Iterator[str]:
+        """Which settings do not go together. Those that `of` returns for an arm are to be asked as well."""
         if self.device_batch_tokens is not None and self.device_batch_tokens < self.max_length_tokens:
-            raise ValueError(
+            yield (
                 f"device_batch_tokens {self.device_batch_tokens} is less than max_length_tokens "
                 f"{self.max_length_tokens}: a row of that length would fit into no forward pass"
             )
         if self.lora and self.optimizer == "muon":
-            raise ValueError("lora goes with optimizer: adamw")
-        launch = self.launch
-        if launch is None:
-            return self
+            yield "lora goes with optimizer: adamw"
+        if (launch := self.launch) is None:
+            return
         if self.batch_rows % launch.batches:
-            raise ValueError(f"batch_rows {self.batch_rows} is no multiple of the {launch.batches} that run at once")
+            yield f"batch_rows {self.batch_rows} is no multiple of the {launch.batches} that launch trains on at once"
         if self.optimizer == "muon" and launch.shard != "none":
-            raise ValueError(f"muon needs whole matrices, which shard: {launch.shard} cuts; set shard: none")
+            yield f"muon needs whole matrices, which shard: {launch.shard} cuts; set shard: none"
         if self.lora and self.lora.quantize and launch.shard != "none":
-            raise ValueError("lora.quantize needs shard: none")
+            yield "lora.quantize needs shard: none"
         if launch.context_parallel > 1 and (self.packing is True or self.attention not in ("auto", "sdpa")):
-            raise ValueError("context_parallel goes with attention: sdpa and without packing")
-        return self
+            yield "context_parallel goes with attention: sdpa and without packing"
 
     @property
     def tokens_at_once(self) -> int:
