@@ -169,7 +169,7 @@ def test_a_wrong_section_is_told(report, message):
 
 SECTIONS = {
     "problems": {"arithmetic": {"count": 2, "steps": [1, 2]}, "held_out": 30},
-    "dataset": {"license": "mit"},
+    "dataset": {"license": "mit", "source_licenses": "mit", "teacher_license": "mit"},
     "student": {
         "arms": {"good": {"base": "the/base", "license": "mit"}, "poor": {"base": "the/base", "rows": "sampled"}}
     },
@@ -328,6 +328,8 @@ def test_it_is_on_the_card_of_a_student(made, monkeypatch):
     from distill.push import model
 
     monkeypatch.setattr(model, "check_made", lambda run, stage: None)
+    made[0].path("dataset").mkdir()
+    made[0].path("dataset", "stats.json").write_text('{"sources": []}')
     text = model.model_parcel(made[0], "good", "me/good", origin=None).card
     for part in (
         "base_model: the/base\n",
