@@ -8,7 +8,6 @@ from collections import Counter
 from functools import cache
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 
 from filters._stopwords import STOPWORDS
@@ -91,16 +90,19 @@ def languages_of(texts: pl.Series, detector: Detector = "langdetect") -> pl.Seri
     """
     prose = texts.cast(pl.String).str.replace_all(NEUTRAL, " ")
     scripts = sorted({"Latin", *" ".join(SCRIPTS.values()).split()})
-    counts = prose.to_frame("text").select(
-        pl.col("text").str.count_matches(rf"\p{{{script}}}").alias(script) for script in scripts
+    letters = prose.to_frame("text").select(
+        # Latin letters stand for variables, names and units in every script.
+        (pl.col("text").str.count_matches(rf"\p{{{script}}}") / (3 if script == "Latin" else 1)).alias(script)
+        for script in scripts
     )
-    letters = dict(zip(scripts, counts.to_numpy().T.astype(float), strict=True))
-    letters["Latin"] /= 3  # they stand for variables, names and units in every script
-    kana = letters["Hiragana"] + letters["Katakana"]
-    japanese = (kana > 0.1 * letters["Han"]) & (kana + letters["Han"] > letters["Latin"])
-    weights = np.stack([*letters.values()])
-    most = [scripts[place] if weight else None for place, weight in zip(weights.argmax(0), weights.max(0), strict=True)]
-    rows = zip(prose, most, japanese, strict=True)
+    kana, han = pl.col("Hiragana") + pl.col("Katakana"), pl.col("Han")
+    found = letters.select(
+        most=pl.concat_list(scripts).list.arg_max(),
+        some=pl.max_horizontal(scripts) > 0,
+        japanese=(kana > 0.1 * han) & (kana + han > pl.col("Latin")),
+    )
+    most = [scripts[place] if some else None for place, some in found.select("most", "some").iter_rows()]
+    rows = zip(prose, most, found["japanese"], strict=True)
     return pl.Series(
         ["ja" if is_japanese else _main_language(text, script, detector) for text, script, is_japanese in rows],
         dtype=pl.String,
