@@ -23,7 +23,7 @@ from filters._chain import Chain
 from filters._filter import Filter, RowsAt
 from filters._funnel import funnel, kept, overlap, through, verdict_columns
 from filters._pairs import preference_pairs
-from filters._registry import FilterEntry, add_folder, available, filter_class, load, load_entry
+from filters._registry import FilterEntry, add_folder, available, filter_class, folders, load, load_entry
 from filters._verdict import KEEP, VERDICT, FilterError, Verdict, abstain, reject, verdict_where
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "canonical_answer",
     "extract_answer",
     "filter_class",
+    "folders",
     "funnel",
     "kept",
     "load",

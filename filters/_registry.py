@@ -44,6 +44,11 @@ def add_folder(folder: str | Path) -> list[str]:
     return list(files)
 
 
+def folders() -> list[Path]:
+    """The folders added, for another process to add."""
+    return sorted({path.parent for path in _folders.values()})
+
+
 def available() -> list[str]:
     """Names of all filters: files of this package, then of added folders, then entry points."""
     return list(dict.fromkeys([*_built_in(), *sorted(_folders), *sorted(_entry_points())]))

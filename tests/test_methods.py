@@ -82,6 +82,7 @@ trajectories:
 verdicts: [format, verify_math]
 student:
   steps: 10
+  launch: null
   batch_rows: 8
   max_length_tokens: 128
   precision: fp32
@@ -90,34 +91,39 @@ student:
 """
 
 
-def test_grpo_learns_by_the_weighted_rewards_of_filters(tmp_path, monkeypatch):
+@pytest.mark.parametrize("launch", ["null", "{devices: 2}"])
+def test_grpo_learns_by_the_weighted_rewards_of_filters(tmp_path, monkeypatch, launch):
     rewards = "{verify_math: 1, short: {weight: 2, by: score, filter: {length: {min_tokens: 1, max_tokens: 4}}}}"
     arm = f"grpo, grpo: {{rewards: {rewards}, samples_per_prompt: 4, max_tokens: 12, beta: 0.01}}"
-    run, facts = made(tmp_path, monkeypatch, arm, recipe=GRPO)
+    run, facts = made(tmp_path, monkeypatch, arm, recipe=GRPO.replace("launch: null", f"launch: {launch}"))
     assert (facts["method"], facts["rows"], facts["steps"]) == ("grpo", 16, 10)
     assert {name: one["weight"] for name, one in facts["rewards"].items()} == {"verify_math": 1, "short": 2}
     logged = [json.loads(line) for line in run.path("student", "small", "training.jsonl").read_text().splitlines()]
     assert logged[-1]["reward"] == pytest.approx(
         logged[-1]["rewards/verify_math/mean"] + 2 * logged[-1]["rewards/short/mean"], rel=1e-3
     )
+    assert 0 < logged[-1]["kl"] < 0.01  # the reference is the base in every process
 
 
-def test_on_policy_comes_nearer_to_the_teacher(tmp_path, monkeypatch):
+def test_on_policy_comes_nearer_to_the_teacher_by_two_processes_as_by_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     base = GRPO.replace(", method: METHOD", "")
     (tmp_path / "base.yaml").write_text(base.replace("student:", "dataset: {license: mit}\nstudent:"))
-    arm = "on_policy, rows: problems, on_policy: {teacher: {recipe: base.yaml}, max_tokens: 12}, own: {steps: 20}"
-    text = GRPO.replace("METHOD", arm).replace("steps: 10", "steps: 10\n  learning_rate: 1.0e-2")
-    (tmp_path / "r.yaml").write_text(text)
-    run = Run("r", tmp_path / "runs/r", load_recipe("r.yaml"))
-    make(run, Silent())
-    facts = json.loads(run.path("student", "small", "made.json").read_text())
-    assert (facts["method"], facts["rows"], facts["steps"]) == ("on_policy", 16, 20)
-    first, last = [
-        json.loads(line)["loss"] for line in run.path("student", "small", "training.jsonl").read_text().splitlines()
-    ]
-    assert 0 < last < first
-    assert [stage.name for stage in chain(run)] == ["base", "r"]
+    greedy = "{teacher: {recipe: base.yaml}, max_tokens: 12, top_p: 1.0e-6}"  # so that answers do not depend on chance
+    text = GRPO.replace("METHOD", f"on_policy, rows: problems, on_policy: {greedy}, own: {{steps: 20}}")
+    text = text.replace("steps: 10", "steps: 10\n  learning_rate: 1.0e-2")
+    losses = []
+    for name, launch in (("one", "null"), ("two", "{devices: 2}")):
+        (tmp_path / f"{name}.yaml").write_text(text.replace("launch: null", f"launch: {launch}"))
+        run = Run(name, tmp_path / "runs" / name, load_recipe(f"{name}.yaml"))
+        make(run, Silent())
+        facts = json.loads(run.path("student", "small", "made.json").read_text())
+        assert (facts["method"], facts["rows"], facts["steps"]) == ("on_policy", 16, 20)
+        assert [stage.name for stage in chain(run)] == ["base", name]
+        logged = run.path("student", "small", "training.jsonl").read_text().splitlines()
+        losses.append([json.loads(line)["loss"] for line in logged])
+    assert 0 < losses[0][1] < losses[0][0]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 def test_an_answer_on_which_a_filter_abstains_neither_gains_nor_loses():
@@ -153,8 +159,18 @@ def test_what_does_not_fit_a_method_is_refused(tmp_path, monkeypatch, arm, messa
 @pytest.mark.parametrize(
     ("arm", "launch", "message"),
     [
-        ("on_policy", "{devices: 2}", "on_policy is trained by one process: leave student.launch out"),
         ("dpo", "{devices: 2, context_parallel: 2}", "dpo goes without student.launch.context_parallel"),
+        (
+            "on_policy, rows: sampled",
+            "{devices: 2, context_parallel: 2}",
+            "on_policy goes without student.launch.context",
+        ),
+        ("on_policy, rows: sampled", "{devices: 2, shard: zero3}", "goes with student.launch.shard: fsdp2 or none"),
+        (
+            "grpo, rows: sampled, grpo: {rewards: {format: 1}, samples_per_prompt: 4}",
+            "{devices: 2}",
+            "batch_rows 4 is no multiple of samples_per_prompt 4 times the 2 processes of launch",
+        ),
         ("sft, rows: sampled", "{devices: 3}", "student: batch_rows 4 is no multiple of the 3 that launch"),
         ("dpo, own: {batch_rows: 7}", "{devices: 2}", "small.own: batch_rows 7 is no multiple of the 2 that"),
         ("dpo, own: {optimizer: muon}", "{devices: 2}", "small.own: muon needs whole matrices"),

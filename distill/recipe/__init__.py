@@ -162,19 +162,19 @@ def _method_misfits(recipe: Recipe, place: Place, arm: Arm) -> Iterator[tuple[Pl
     if arm.rows == "problems" and recipe.problems is None:
         yield (*place, "rows"), "an import has no problems of its own; name rows, such as sampled"
     if arm.grpo and recipe.student:
-        yield from _grpo_misfits(recipe, place, arm, arm.grpo, recipe.student.of(arm).batch_rows)
-    if (launch := recipe.student and recipe.student.launch) and arm.method not in ("sft", "dpo"):
-        yield (
-            (*place, "method"),
-            f"{arm.method} is trained by one process: leave student.launch out, which goes with sft and dpo",
-        )
-    elif launch and launch.context_parallel > 1 and arm.method == "dpo":
-        yield (*place, "method"), "dpo goes without student.launch.context_parallel"
+        yield from _grpo_misfits(recipe, place, arm, arm.grpo, recipe.student.of(arm))
+    launch = recipe.student.launch if recipe.student else None
+    if launch and launch.context_parallel > 1 and arm.method != "sft":
+        yield (*place, "method"), f"{arm.method} goes without student.launch.context_parallel"
+    if launch and launch.shard == "zero3" and arm.method in ("grpo", "on_policy"):
+        yield (*place, "method"), f"{arm.method} goes with student.launch.shard: fsdp2 or none"
 
 
-def _grpo_misfits(recipe: Recipe, place: Place, arm: Arm, grpo: Grpo, batch_rows: int) -> Iterator[tuple[Place, str]]:
-    if batch_rows % grpo.samples_per_prompt:
-        yield place, f"batch_rows {batch_rows} is no multiple of samples_per_prompt {grpo.samples_per_prompt}"
+def _grpo_misfits(recipe: Recipe, place: Place, arm: Arm, grpo: Grpo, settings: Student) -> Iterator[tuple[Place, str]]:
+    rows, at_once = settings.batch_rows, settings.batches_at_once
+    if rows % (grpo.samples_per_prompt * at_once):  # each process compares whole groups
+        processes = f" times the {at_once} processes of launch" if at_once > 1 else ""
+        yield place, f"batch_rows {rows} is no multiple of samples_per_prompt {grpo.samples_per_prompt}{processes}"
     if arm.rope and grpo.beta:
         yield (*place, "rope"), "the reference of grpo's beta is the base as it is; set grpo.beta: 0, or leave rope out"
     try:

@@ -81,16 +81,17 @@ class Lora(Section):
 
 
 class Launch(Section):
-    """Training by several processes, one a device, started by `accelerate launch`. For the methods sft and dpo."""
+    """Training by several processes, one a device, started by `accelerate launch`."""
 
     devices: PositiveInt
     """On each machine."""
     machines: PositiveInt = 1
     """With more than one, the command that the others have to run is printed."""
     shard: Literal["none", "fsdp2", "zero3"] = "fsdp2"
-    """How weights, gradients and optimizer are shared out: not at all, by PyTorch, or by DeepSpeed."""
+    """How weights, gradients and optimizer are shared out: not at all, by PyTorch, or by DeepSpeed, for the
+    methods sft and dpo."""
     context_parallel: PositiveInt = 1
-    """Devices that share each row, for rows too long for one. Needs fsdp2, and goes without packing."""
+    """Devices that share each row, for rows too long for one. For method sft; needs fsdp2, and goes without packing."""
     offload: bool = False
     """Weights and optimizer in main memory."""
 

@@ -72,21 +72,18 @@ def train_rows(
     dpo, steps = arm.dpo or Dpo(), optimizer_steps(table.height, settings)
     longest = max(map(sum, zip(*(table[column].list.len() for column in table.columns), strict=True)))
     losses = ["sigmoid", "sft"] if dpo.sft_weight else ["sigmoid"]
-    # Before the arguments, by which all but the first process would load nothing, and TRL does not send the reference.
     model = load_model(start, arm, settings)
-    reference = None if settings.lora else load_model(start, arm, settings)  # with LoRA, the base without adapters
-    told = DPOConfig(
-        **arguments(settings, steps, checkpoint_folder(out, key)),
-        **forward_passes(settings, 2 * longest),
-        beta=dpo.beta,
-        loss_type=losses,
-        loss_weights=[1.0, dpo.sft_weight][: len(losses)],
-        max_length=None,
-    )
     trainer = Trainer(
         model=model,
-        ref_model=reference,
-        args=told,
+        ref_model=None if settings.lora else load_model(start, arm, settings),  # with LoRA, the base without adapters
+        args=DPOConfig(
+            **arguments(settings, steps, checkpoint_folder(out, key)),
+            **forward_passes(settings, 2 * longest),
+            beta=dpo.beta,
+            loss_type=losses,
+            loss_weights=[1.0, dpo.sft_weight][: len(losses)],
+            max_length=None,
+        ),
         train_dataset=hub.dataset_from_rows(table),
         processing_class=start.tokenizer,
         **optimizer(model, settings),

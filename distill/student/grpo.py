@@ -6,13 +6,16 @@ Does not judge: `rewards.py` asks the filters.
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from distill import hub
 from distill.progress import Progress
 from distill.recipe.student import Arm, Student
-from distill.student.base import read_base
+from distill.student.base import Base, read_base
 from distill.student.examples import Asked
+from distill.student.launch import train_launched
 from distill.student.rewards import reward_functions
-from distill.student.rollouts import RenderedPrompts, generation, vllm_only_on_gpus, with_prompts
+from distill.student.rollouts import RenderedPrompts, generation, longest_prompt, vllm_only_on_gpus, with_prompts
 from distill.student.training import (
     adapter,
     arguments,
@@ -34,26 +37,50 @@ def train(
     with the digests of their filters, steps, seconds and mean loss. The log has the mean of each reward and how often
     its filter abstained.
     """
-    grpo, start = arm.grpo, read_base(base, arm)
+    assert arm.grpo is not None
+    rewards = {name: reward.model_copy(update={"filter": filter}) for name, (filter, reward) in asked.rewards.items()}
+    grpo, start = arm.grpo.model_copy(update={"rewards": rewards}), read_base(base, arm)
+    table = with_prompts(asked, start, grpo)
+    common: dict[str, Any] = {"name": name, "key": key, "settings": settings, "out": out}
+    common["arm"] = arm.model_copy(update={"grpo": grpo})
+    if settings.launch is None:
+        facts = train_rows(table, start, **common, progress=progress)
+    else:
+        facts = train_launched(table, **common, base=base, progress=progress)
+    return {
+        "rows": table.height,
+        "rewards": {
+            reward: {"filter": filter.provenance()["digest"], "weight": by.weight, "by": by.by}
+            for reward, (filter, by) in asked.rewards.items()
+        },
+        **facts,
+    }
+
+
+def train_rows(
+    table: pl.DataFrame, start: Base, *, name: str, key: str, arm: Arm, settings: Student, out: Path, progress: Progress
+) -> dict[str, Any]:
+    """Train on problems with their prompts, by rewards that name their filters. Returns steps, seconds, mean loss."""
+    grpo = arm.grpo
     assert grpo is not None
+    rewards = grpo.reward_filters([])
     with vllm_only_on_gpus(grpo):
         from trl import GRPOConfig, GRPOTrainer
 
     class Trainer(RenderedPrompts, GRPOTrainer):  # type: ignore[misc]
         pass
 
-    table, longest = with_prompts(asked, start, grpo)
     steps = optimizer_steps(table.height * grpo.samples_per_prompt, settings)
-    passes = forward_passes(settings, longest + grpo.max_tokens)
+    passes = forward_passes(settings, longest_prompt(table, start) + grpo.max_tokens)
     model = load_model(start, arm, settings)
     trainer = Trainer(
         model=model,
-        reward_funcs=reward_functions(asked.rewards, start),
+        reward_funcs=reward_functions(rewards, start),
         args=GRPOConfig(
             **arguments(settings, steps, checkpoint_folder(out, key)),
             **passes,
             **generation(grpo),
-            reward_weights=[reward.weight for _, reward in asked.rewards.values()],
+            reward_weights=[reward.weight for _, reward in rewards.values()],
             num_generations=grpo.samples_per_prompt,
             steps_per_generation=passes["gradient_accumulation_steps"] * grpo.steps_per_rollout,
             beta=grpo.beta,
@@ -66,11 +93,4 @@ def train(
         **optimizer(model, settings),
         **adapter(settings),
     )
-    return {
-        "rows": table.height,
-        "rewards": {
-            reward: {"filter": filter.provenance()["digest"], "weight": by.weight, "by": by.by}
-            for reward, (filter, by) in asked.rewards.items()
-        },
-        **fit(trainer, start, arm, settings, name=name, steps=steps, out=out, progress=progress),
-    }
+    return fit(trainer, start, arm, settings, name=name, steps=steps, out=out, progress=progress)

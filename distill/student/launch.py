@@ -15,7 +15,9 @@ from typing import Any
 
 import polars as pl
 
+import filters
 from distill.progress import Progress
+from distill.recipe.methods import Method
 from distill.recipe.student import Arm, Launch, Student
 from distill.store import write_parquet, write_text
 from distill.student.training import TrainingError, bf16, checkpoint_folder, last_checkpoint, optimizer_steps
@@ -58,13 +60,16 @@ def train_launched(
         "key": key,
         "base": base,
         "out": str(out),
+        "filters": [str(folder) for folder in filters.folders()],
         "arm": arm.model_dump(mode="json"),
         "settings": settings.model_dump(mode="json"),
     }
     write_text(job / "job.json", json.dumps(told, indent=2) + "\n")
-    said = command(settings, job)
+    said = command(settings, job, method=arm.method)
     for machine in range(1, settings.launch.machines):
-        progress.say(f"  run on machine {machine}: {' '.join(command(settings, job, machine=machine))}")
+        progress.say(
+            f"  run on machine {machine}: {' '.join(command(settings, job, machine=machine, method=arm.method))}"
+        )
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": _environment()}
     with (
         progress.task(f"training {name}", optimizer_steps(rows.height, settings)) as advance,
@@ -93,7 +98,7 @@ def train_launched(
     return facts
 
 
-def command(settings: Student, job: Path, *, machine: int = 0) -> list[str]:
+def command(settings: Student, job: Path, *, machine: int = 0, method: Method = "sft") -> list[str]:
     """What starts the processes of one machine."""
     launch = settings.launch
     assert launch is not None
@@ -104,14 +109,16 @@ def command(settings: Student, job: Path, *, machine: int = 0) -> list[str]:
     }
     found = {"main_process_ip": platform.node(), "main_process_port": PORT} if launch.machines > 1 else {}
     options = {**several, **found, "mixed_precision": "bf16" if bf16(settings) else "no"}
-    flags = [part for name, value in {**options, **_sharding(launch)}.items() for part in (f"--{name}", str(value))]
+    flags = [
+        part for name, value in {**options, **_sharding(launch, method)}.items() for part in (f"--{name}", str(value))
+    ]
     kind = {"none": "--multi_gpu", "fsdp2": "--use_fsdp", "zero3": "--use_deepspeed"}[launch.shard]
     context = ["--use_parallelism_config"] if launch.context_parallel > 1 else []
     start = [sys.executable, "-m", "accelerate.commands.launch", kind, *context, *flags]
     return [*start, "--module", "distill.student.worker", str(job)]
 
 
-def _sharding(launch: Launch) -> dict[str, Any]:
+def _sharding(launch: Launch, method: Method) -> dict[str, Any]:
     """How accelerate is told to share out weights, gradients and optimizer, and rows."""
     if launch.shard == "zero3":
         where = "cpu" if launch.offload else "none"
@@ -132,7 +139,8 @@ def _sharding(launch: Launch) -> dict[str, Any]:
         "fsdp_version": 2,
         "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
         "fsdp_state_dict_type": "FULL_STATE_DICT",
-        "fsdp_cpu_ram_efficient_loading": "true",
+        # The first process reads the weights and sends them; but TRL does not send those of a reference or teacher.
+        "fsdp_cpu_ram_efficient_loading": str(method == "sft").lower(),
         "fsdp_offload_params": str(launch.offload).lower(),
         **(context if launch.context_parallel > 1 else {}),
     }

@@ -6,6 +6,8 @@ Does not sample the teacher: it reads the student's answers.
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from distill import hub
 from distill.progress import Progress
 from distill.recipe.methods import OnPolicy
@@ -13,7 +15,8 @@ from distill.recipe.student import Arm, Student
 from distill.store import digest
 from distill.student.base import Base, read_base
 from distill.student.examples import Asked
-from distill.student.rollouts import RenderedPrompts, generation, vllm_only_on_gpus, with_prompts
+from distill.student.launch import train_launched
+from distill.student.rollouts import RenderedPrompts, generation, longest_prompt, vllm_only_on_gpus, with_prompts
 from distill.student.training import (
     TrainingError,
     adapter,
@@ -46,12 +49,26 @@ def train(
     Returns problems as rows, the teacher, steps, seconds and mean loss. Raises TrainingError where teacher and student
     do not have the same vocabulary: TRL compares its size only.
     """
+    own, start = (arm.on_policy or OnPolicy()).model_copy(update={"teacher": teacher}), read_base(base, arm)
+    vocabulary = _shared_vocabulary(teacher, own.revision, start)
+    table = with_prompts(asked, start, own)
+    common: dict[str, Any] = {"name": name, "key": key, "settings": settings, "out": out}
+    common["arm"] = arm.model_copy(update={"on_policy": own})
+    if settings.launch is None:
+        facts = train_rows(table, start, **common, progress=progress)
+    else:
+        facts = train_launched(table, **common, base=base, progress=progress)
+    return {"rows": table.height, "teacher": teacher, "beta": own.beta, "vocabulary": vocabulary, **facts}
+
+
+def train_rows(
+    table: pl.DataFrame, start: Base, *, name: str, key: str, arm: Arm, settings: Student, out: Path, progress: Progress
+) -> dict[str, Any]:
+    """Train on problems with their prompts, by the teacher that the arm names. Returns steps, seconds, mean loss."""
     from transformers import AutoModelForCausalLM
 
-    own, start = arm.on_policy or OnPolicy(), read_base(base, arm)
-    vocabulary = _shared_vocabulary(teacher, own.revision, start)
-    table, longest = with_prompts(asked, start, own)
-    steps = optimizer_steps(table.height, settings)
+    own, steps = arm.on_policy, optimizer_steps(table.height, settings)
+    assert own is not None
     with vllm_only_on_gpus(own):
         from trl import DistillationConfig, DistillationTrainer
 
@@ -62,11 +79,11 @@ def train(
     trainer = Trainer(
         model=model,
         teacher_model=AutoModelForCausalLM.from_pretrained(
-            teacher, revision=own.revision or "main", dtype=model.dtype, attn_implementation=attention(settings)
+            own.teacher, revision=own.revision or "main", dtype=model.dtype, attn_implementation=attention(settings)
         ),
         args=DistillationConfig(
             **arguments(settings, steps, checkpoint_folder(out, key)),
-            **forward_passes(settings, longest + own.max_tokens),
+            **forward_passes(settings, longest_prompt(table, start) + own.max_tokens),
             **generation(own),
             beta=own.beta,
         ),
@@ -75,13 +92,7 @@ def train(
         **optimizer(model, settings),
         **adapter(settings),
     )
-    return {
-        "rows": table.height,
-        "teacher": teacher,
-        "beta": own.beta,
-        "vocabulary": vocabulary,
-        **fit(trainer, start, arm, settings, name=name, steps=steps, out=out, progress=progress),
-    }
+    return fit(trainer, start, arm, settings, name=name, steps=steps, out=out, progress=progress)
 
 
 def _shared_vocabulary(teacher: str, revision: str | None, start: Base) -> str:

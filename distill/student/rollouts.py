@@ -13,8 +13,8 @@ from distill.student.examples import Asked
 from distill.student.training import TrainingError
 
 
-def with_prompts(asked: Asked, start: Base, settings: Rollouts) -> tuple[pl.DataFrame, int]:
-    """The problems with the columns `prompt`, rendered by the student's template, and `opening`; the longest in tokens.
+def with_prompts(asked: Asked, start: Base, settings: Rollouts) -> pl.DataFrame:
+    """The problems with the columns `prompt`, rendered by the student's template, and `opening`.
 
     Raises TrainingError where a prompt leaves no room for an answer of max_tokens.
     """
@@ -23,14 +23,19 @@ def with_prompts(asked: Asked, start: Base, settings: Rollouts) -> tuple[pl.Data
         for problem in asked.problems["problem"]
     ]
     prompts, openings = zip(*rendered, strict=True)
-    longest = max(len(start.tokenizer.encode(prompt, add_special_tokens=False)) for prompt in prompts)
+    table = asked.problems.with_columns(prompt=pl.Series(prompts), opening=pl.Series(openings))
+    longest = longest_prompt(table, start)
     if start.positions is not None and longest + settings.max_tokens > start.positions:
         raise TrainingError(
             f"a prompt of {longest:,} tokens and max_tokens {settings.max_tokens:,} are more than the "
             f"{start.positions:,} positions of the base; lower max_tokens, or give the arm a rope"
         )
-    table = asked.problems.with_columns(prompt=pl.Series(prompts), opening=pl.Series(openings))
-    return table, longest
+    return table
+
+
+def longest_prompt(table: pl.DataFrame, start: Base) -> int:
+    """Tokens of the longest of the prompts."""
+    return max(len(start.tokenizer.encode(prompt, add_special_tokens=False)) for prompt in table["prompt"])
 
 
 @contextmanager

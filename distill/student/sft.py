@@ -62,6 +62,13 @@ def train(
     return {"rows": len(rows), "dropped": rows.dropped, "tokens_per_row": round(tokens / len(rows), 1), **facts}
 
 
+def train_table(table: pl.DataFrame, start: Base, **told: Any) -> dict[str, Any]:
+    """The same of the rows as `train` writes them down for the processes of a launch."""
+    return train_rows(
+        Rows([ids.to_numpy(writable=True) for ids in table["ids"]], table["prompt"].to_list()), start, **told
+    )
+
+
 def train_rows(
     rows: Rows, start: Base, *, name: str, key: str, arm: Arm, settings: Student, out: Path, progress: Progress
 ) -> dict[str, Any]:

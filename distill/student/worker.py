@@ -3,20 +3,21 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+import filters
 from distill.progress import Advance, Silent
+from distill.recipe.methods import Method
 from distill.recipe.student import Arm, Student
 from distill.store import write_text
-from distill.student import dpo, sft
+from distill.student import dpo, grpo, on_policy, sft
 from distill.student.base import read_base
 from distill.student.launch import STEP
-from distill.student.rows import Rows
 
 
 class Told(Silent):
@@ -35,18 +36,24 @@ class Told(Silent):
         yield advance
 
 
+METHODS: dict[Method, Callable[..., dict[str, Any]]] = {
+    "sft": sft.train_table,
+    "dpo": dpo.train_rows,
+    "grpo": grpo.train_rows,
+    "on_policy": on_policy.train_rows,
+}
+
+
 def main(job: Path) -> None:
     """Train on the job's rows, and write down what came of it."""
     told = json.loads((job / "job.json").read_text(encoding="utf-8"))
+    for folder in told["filters"]:
+        filters.add_folder(folder)
     arm, settings = Arm.model_validate(told["arm"]), Student.model_validate(told["settings"])
     table, start = pl.read_parquet(job / "rows.parquet"), read_base(told["base"], arm)
     common: dict[str, Any] = {"name": told["name"], "key": told["key"], "arm": arm, "settings": settings}
     common |= {"out": Path(told["out"]), "progress": Told()}
-    if arm.method == "dpo":
-        facts = dpo.train_rows(table, start, **common)
-    else:
-        rows = Rows([ids.to_numpy(writable=True) for ids in table["ids"]], table["prompt"].to_list())
-        facts = sft.train_rows(rows, start, **common)
+    facts = METHODS[arm.method](table, start, **common)
     if os.environ.get("RANK", "0") == "0":
         write_text(job / "facts.json", json.dumps(facts) + "\n")
 
