@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strangers import installed
 
 from distill import arithmetic, scratch
 from distill.progress import Silent
@@ -293,6 +294,44 @@ def test_lora_trains_adapters_and_saves_them_merged(base, tmp_path):
     AutoModelForCausalLM.from_pretrained(tmp_path / "m")
 
 
+QUANTIZED = """
+import json
+import sys
+from pathlib import Path
+
+import test_student
+
+for quantize in (None, "nf4"):
+    lora = test_student.Lora(rank=4, quantize=quantize)
+    update = {"lora": lora, "optimizer": "adamw", "precision": "fp32", "steps": 2}
+    settings = test_student.SETTINGS.model_copy(update=update)
+    facts = test_student.run(sys.argv[1], Path(sys.argv[2]) / str(quantize), test_student.StopAt(), settings)
+    print(json.dumps(facts))
+"""
+
+
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_adapters_beside_weights_of_four_bits_are_trained_in_fp32(base, tmp_path, tmp_path_factory):
+    """By bitsandbytes itself, in a process of its own: libraries ask only once whether it is there."""
+    import torch
+    from safetensors.torch import load_file
+
+    folder = installed(tmp_path_factory.mktemp("bitsandbytes"), "bitsandbytes==0.50.2")
+    path = os.pathsep.join([str(Path(__file__).parent), str(folder), *sys.path])
+    command = [sys.executable, "-c", QUANTIZED, str(base), str(tmp_path)]
+    ran = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    whole, rounded = (json.loads(line)["loss"] for line in ran.stdout.splitlines())
+    assert 0 < abs(whole - rounded) < 0.02
+    adapter = load_file(tmp_path / "nf4" / "adapter" / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in adapter.values()} == {torch.float32}
+    [down] = [name for name in adapter if "q_proj.lora_A" in name]
+    a, b = adapter[down], adapter[down.replace("lora_A", "lora_B")]
+    name = "model.layers.0.self_attn.q_proj.weight"
+    merged = weights(base)[name] + 16 * b @ a  # alpha 64 / rank 4, on the base's own weights and not the rounded ones
+    assert torch.allclose(weights(tmp_path / "nf4")[name], merged, atol=1e-6)
+
+
 @pytest.mark.parametrize("base", ["qwen2"], indirect=True)
 def test_two_processes_train_as_one_does(base, tmp_path):
     same = {"optimizer": "adamw", "precision": "fp32", "steps": 4, "batch_rows": 8}
@@ -402,7 +441,7 @@ def test_trl_alone_trains_on_the_same_tokens_by_the_plain_file(base, tmp_path, m
     [
         ({"attention": "flash_attention_2"}, "flash_attention_2 is not installed here; install flash-attn"),
         ({"kernels": "liger"}, "liger needs liger-kernel and a GPU"),
-        ({"lora": Lora(quantize="nf4"), "optimizer": "adamw"}, "nf4 needs bitsandbytes and a GPU, not found here"),
+        ({"lora": Lora(quantize="nf4"), "optimizer": "adamw"}, "nf4 needs bitsandbytes, which is not installed"),
         ({"launch": Launch(devices=2, shard="zero3"), "optimizer": "adamw"}, "zero3 needs deepspeed"),
     ],
 )

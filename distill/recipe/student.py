@@ -77,7 +77,7 @@ class Lora(Section):
     targets: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
     """Names of the modules that get an adapter, such as [q_proj, v_proj]; all linear ones but the output layer."""
     quantize: Literal["nf4"] | None = None
-    """The frozen weights in four bits (QLoRA, arXiv 2305.14314). Needs bitsandbytes and a GPU."""
+    """The frozen weights in four bits (QLoRA, arXiv 2305.14314). Needs bitsandbytes."""
 
 
 class Launch(Section):

@@ -58,9 +58,9 @@ def load_model(start: Base, arm: Arm, settings: Student, *, quantize: bool = Tru
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
+            bnb_4bit_compute_dtype=torch.bfloat16 if bf16(settings) else torch.float32,
         )
-        options["device_map"] = {"": torch.cuda.current_device()}
+        options["device_map"] = {"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"}
     model = AutoModelForCausalLM.from_pretrained(
         start.path,
         revision=arm.revision or "main",
@@ -126,6 +126,8 @@ def fit(
 
     checkpoints = Path(trainer.args.output_dir)
     began = time.monotonic()
+    if settings.lora and settings.lora.quantize:
+        _train_in_fp32(trainer.model)
     with progress.task(f"training {name}", steps) as advance:
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_steps_callback(advance))
@@ -143,6 +145,13 @@ def fit(
         "loss": round(_mean_loss(logged), 4),
         "precision": "bf16" if bf16(settings) else "fp32",
     }
+
+
+def _train_in_fp32(model: Any) -> None:
+    """TRL rounds adapters beside weights of four bits to bf16, where small steps round to none."""
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
 
 
 def _mean_loss(logged: list[dict[str, Any]]) -> float:
@@ -275,19 +284,9 @@ def _liger(settings: Student) -> bool:
 
 
 def _check_quantization() -> None:
-    import torch
-
-    missing = [
-        what
-        for what, is_there in (
-            ("bitsandbytes", find_spec("bitsandbytes") is not None),
-            ("a GPU", torch.cuda.is_available()),
-        )
-        if not is_there
-    ]
-    if missing:
+    if find_spec("bitsandbytes") is None:
         raise TrainingError(
-            f"lora.quantize: nf4 needs {' and '.join(missing)}, not found here; leave quantize out: LoRA then trains "
+            "lora.quantize: nf4 needs bitsandbytes, which is not installed here; leave quantize out: LoRA then trains "
             "beside weights in bf16, four times as large"
         )
 
