@@ -10,6 +10,7 @@ import pytest
 HOMES = {
     "vllm": {"distill/engines/vllm.py"},
     "trl": {
+        "distill/student/average.py",
         "distill/student/sft.py",
         "distill/student/dpo.py",
         "distill/student/grpo.py",

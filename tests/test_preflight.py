@@ -147,6 +147,7 @@ def test_a_training_that_would_be_silently_wrong_is_refused(start, reason, spoil
     assert reason in faults
     assert faults[reason].rows[:1] == ([] if row is None else [row])
     message = next(line for line in str(refused.value).splitlines() if f"{reason}: " in line)
+    print(message)
     assert message.startswith("small: ")
     assert (f"row {row}" in message) == (row is not None)
     assert cure in message
@@ -272,6 +273,16 @@ def tokenizer_for(text, name):
     tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token = "<begin>", end, "<|endoftext|>"
     tokenizer.chat_template = text
     return tokenizer
+
+
+def test_the_templates_are_those_of_the_installed_trl():
+    from importlib.metadata import files
+
+    listed = files("trl") or []
+    shipped = {file.stem for file in listed if (file.parent.name, file.suffix) == ("chat_templates", ".jinja")}
+    assert trl_templates().keys() == shipped >= REFUSED.keys()
+    for family in ("qwen2_5", "qwen3", "llama3", "deepseek_r1_distill"):
+        assert {family, f"{family}_training"} <= shipped
 
 
 @pytest.mark.parametrize("name", trl_templates())

@@ -333,6 +333,35 @@ def test_adapters_beside_weights_of_four_bits_are_trained_in_fp32(base, tmp_path
 
 
 @pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_the_average_of_the_weights_is_the_student_also_after_an_interruption(base, tmp_path, monkeypatch):
+    import torch
+
+    from distill.student.average import Average
+
+    as_trl_has_it, end = [], Average.on_train_end
+
+    def on_train_end(self, *told, **named):
+        as_trl_has_it.append(copy.deepcopy(self.running_model.state_dict()))
+        end(self, *told, **named)
+
+    monkeypatch.setattr(Average, "on_train_end", on_train_end)
+    averaged = SETTINGS.model_copy(update={"average_every": 1, "precision": "fp32"})
+    run(base, tmp_path / "one", StopAt(), averaged)
+    run(base, tmp_path / "last", StopAt(), averaged.model_copy(update={"average_every": None}))
+    with pytest.raises(KeyboardInterrupt):
+        run(base, tmp_path / "two", StopAt(5), averaged)
+    run(base, tmp_path / "two", StopAt(), averaged)
+    last, one, two = (weights(tmp_path / name) for name in ("last", "one", "two"))
+    for name, tensor in one.items():
+        assert torch.equal(tensor, two[name]), name
+    assert any(not torch.equal(tensor, last[name]) for name, tensor in one.items())
+    for name, tensor in as_trl_has_it[0].items():
+        torch.testing.assert_close(one.get(name, tensor), tensor)  # a tied layer is saved once
+    with pytest.raises(TrainingError, match="average_every 7 is more than the 6 steps of t"):
+        run(base, tmp_path / "m", StopAt(), SETTINGS.model_copy(update={"average_every": 7}))
+
+
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
 def test_two_processes_train_as_one_does(base, tmp_path):
     same = {"optimizer": "adamw", "precision": "fp32", "steps": 4, "batch_rows": 8}
     alone = run(base, tmp_path / "one", StopAt(), SETTINGS.model_copy(update=same))

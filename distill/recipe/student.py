@@ -203,6 +203,10 @@ class Student(Section):
     gradient_checkpointing: bool = False
     """Less memory for about a third more time: a forward pass is done again where its gradient is needed. Off, for
     speed, though TRL has it on, whose memory is then less; set it where `distill check R --deep` foresees too much."""
+    average_every: PositiveInt | None = None
+    """Steps between those at which weights enter a moving average, which is then the student in place of the last ones
+    (BEMA, arXiv 2508.00180, with its defaults; it took 400). It costs main memory, three times the weights. Goes
+    without lora and launch; none if not given."""
     lora: Lora | None = None
     launch: Launch | None = None
     """One process on one device if not given."""
@@ -225,6 +229,8 @@ class Student(Section):
             )
         if self.lora and self.optimizer == "muon":
             yield "lora goes with optimizer: adamw"
+        if self.average_every and (self.lora or self.launch):
+            yield "average_every is of whole weights in one process: leave it out, or lora and launch"
         if (launch := self.launch) is None:
             return
         if self.batch_rows % launch.batches:

@@ -125,13 +125,23 @@ def fit(
     from transformers import PrinterCallback
 
     checkpoints = Path(trainer.args.output_dir)
+    resumed = last_checkpoint(checkpoints)
+    if settings.average_every:
+        if settings.average_every > steps:
+            raise TrainingError(
+                f"average_every {settings.average_every} is more than the {steps} steps of {name}, of which no average "
+                "would be taken; lower it, or leave it out"
+            )
+        from distill.student.average import Average
     began = time.monotonic()
     if settings.lora and settings.lora.quantize:
         _train_in_fp32(trainer.model)
     with progress.task(f"training {name}", steps) as advance:
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_steps_callback(advance))
-        result = trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+        if settings.average_every:
+            trainer.add_callback(Average(settings.average_every, resumed))
+        result = trainer.train(resume_from_checkpoint=resumed)
     trainer.save_model(str(out / ADAPTER if settings.lora else out))
     logged = [row for row in trainer.state.log_history if "train_runtime" not in row]
     if trainer.is_world_process_zero():
