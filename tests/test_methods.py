@@ -174,6 +174,7 @@ def test_what_does_not_fit_a_method_is_refused(tmp_path, monkeypatch, arm, messa
         ("sft, rows: sampled", "{devices: 3}", "student: batch_rows 4 is no multiple of the 3 that launch"),
         ("dpo, own: {batch_rows: 7}", "{devices: 2}", "small.own: batch_rows 7 is no multiple of the 2 that"),
         ("dpo, own: {optimizer: muon}", "{devices: 2}", "small.own: muon needs whole matrices"),
+        ("sft, rows: sampled", "{devices: 2}\n  average_every: 6", "average_every is of whole weights in one process"),
     ],
 )
 def test_what_several_processes_cannot_train_is_refused(tmp_path, monkeypatch, arm, launch, message):
