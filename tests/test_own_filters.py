@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.cli import app
-from filters import Chain, FilterError, _registry, add_folder, available, filter_class, load
+from filters import Chain, FilterError, _registry, add_folder, available, filter_class, folders, load
 from filters.testing import CONTRACT
 
 SOURCE = r'''
@@ -60,6 +60,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
 def test_a_filter_from_a_folder_keeps_the_contract(folder, check):
     assert add_folder(folder) == ["shouting"]
+    assert folders() == [folder.resolve()]  # what another process adds
     check(filter_class("shouting"))
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from distill import hub
 from distill.progress import Progress
+from distill.recipe.methods import Grpo
 from distill.recipe.student import Arm, Student
 from distill.student.base import Base, read_base
 from distill.student.examples import Asked
@@ -46,7 +47,7 @@ def train(
     if settings.launch is None:
         facts = train_rows(table, start, **common, progress=progress)
     else:
-        facts = train_launched(table, **common, base=base, progress=progress)
+        facts = train_launched(table, **common, base=base, steps=_steps(table, grpo, settings), progress=progress)
     return {
         "rows": table.height,
         "rewards": {
@@ -70,7 +71,7 @@ def train_rows(
     class Trainer(RenderedPrompts, GRPOTrainer):  # type: ignore[misc]
         pass
 
-    steps = optimizer_steps(table.height * grpo.samples_per_prompt, settings)
+    steps = _steps(table, grpo, settings)
     passes = forward_passes(settings, longest_prompt(table, start) + grpo.max_tokens)
     model = load_model(start, arm, settings)
     trainer = Trainer(
@@ -94,3 +95,7 @@ def train_rows(
         **adapter(settings),
     )
     return fit(trainer, start, arm, settings, name=name, steps=steps, out=out, progress=progress)
+
+
+def _steps(table: pl.DataFrame, grpo: Grpo, settings: Student) -> int:
+    return optimizer_steps(table.height * grpo.samples_per_prompt, settings)

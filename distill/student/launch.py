@@ -20,7 +20,7 @@ from distill.progress import Progress
 from distill.recipe.methods import Method
 from distill.recipe.student import Arm, Launch, Student
 from distill.store import write_parquet, write_text
-from distill.student.training import TrainingError, bf16, checkpoint_folder, last_checkpoint, optimizer_steps
+from distill.student.training import TrainingError, bf16, checkpoint_folder, last_checkpoint
 
 JOB = "launch"
 """The folder of what the processes read and write, in the student's."""
@@ -37,6 +37,7 @@ def train_launched(
     name: str,
     key: str,
     base: str,
+    steps: int,
     arm: Arm,
     settings: Student,
     out: Path,
@@ -72,7 +73,7 @@ def train_launched(
         )
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": _environment()}
     with (
-        progress.task(f"training {name}", optimizer_steps(rows.height, settings)) as advance,
+        progress.task(f"training {name}", steps) as advance,
         open(job / "output.txt", "w", encoding="utf-8") as log,
         subprocess.Popen(said, text=True, errors="replace", **options) as process,
     ):

@@ -57,7 +57,9 @@ def train(
     if settings.launch is None:
         facts = train_rows(table, start, **common, progress=progress)
     else:
-        facts = train_launched(table, **common, base=base, progress=progress)
+        facts = train_launched(
+            table, **common, base=base, steps=optimizer_steps(table.height, settings), progress=progress
+        )
     return {"rows": table.height, "teacher": teacher, "beta": own.beta, "vocabulary": vocabulary, **facts}
 
 

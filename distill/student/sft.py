@@ -50,14 +50,15 @@ def train(
     rows = prepare_rows(chats, start, settings, name)
     for reason, count in rows.dropped.items():
         progress.say(f"  {name}: dropped {count:,} of {len(chats):,} rows: {reason}")
-    config = arguments(settings, optimizer_steps(len(rows), settings), out)
+    steps = optimizer_steps(len(rows), settings)
+    config = arguments(settings, steps, out)
     write_sft_yaml(out, chats, rows, start, arm, settings, config, packed=packs(settings), dataset=dataset)
     common: dict[str, Any] = {"name": name, "key": key, "arm": arm, "settings": settings, "out": out}
     if settings.launch is None:
         facts = train_rows(rows, start, **common, progress=progress)
     else:
         table = pl.DataFrame({"ids": pl.Series(rows.ids, dtype=pl.List(pl.Int32)), "prompt": rows.prompts})
-        facts = train_launched(table, **common, base=base, progress=progress)
+        facts = train_launched(table, **common, base=base, steps=steps, progress=progress)
     tokens = sum(rows.lengths)
     return {"rows": len(rows), "dropped": rows.dropped, "tokens_per_row": round(tokens / len(rows), 1), **facts}
 

@@ -46,6 +46,8 @@ METHODS: dict[Method, Callable[..., dict[str, Any]]] = {
 
 def main(job: Path) -> None:
     """Train on the job's rows, and write down what came of it."""
+    from accelerate import PartialState
+
     told = json.loads((job / "job.json").read_text(encoding="utf-8"))
     for folder in told["filters"]:
         filters.add_folder(folder)
@@ -56,6 +58,8 @@ def main(job: Path) -> None:
     facts = METHODS[arm.method](table, start, **common)
     if os.environ.get("RANK", "0") == "0":
         write_text(job / "facts.json", json.dumps(facts) + "\n")
+    # Not left to the end of the interpreter, at which threads of the group would still run.
+    PartialState().destroy_process_group()
 
 
 if __name__ == "__main__":
