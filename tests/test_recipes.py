@@ -88,6 +88,28 @@ def test_there_is_a_plan_for_one_machine_and_for_several():
 
 
 @pytest.mark.parametrize(
+    ("name", "base", "learning_rate", "aime24", "math500"),
+    [
+        ("qwen_1.5b", "Qwen/Qwen2.5-Math-1.5B", 1e-4, 0.289, 0.839),
+        ("qwen_7b", "Qwen/Qwen2.5-Math-7B", 8e-5, 0.555, 0.928),
+        ("qwen_14b", "Qwen/Qwen2.5-14B", 7e-5, 0.697, 0.939),
+        ("qwen_32b", "Qwen/Qwen2.5-32B", 6e-5, 0.726, 0.943),
+        ("llama_8b", "meta-llama/Llama-3.1-8B", 5e-5, 0.504, 0.891),
+        ("llama_70b", "meta-llama/Llama-3.3-70B-Instruct", 2e-5, 0.700, 0.945),
+    ],
+)
+def test_the_students_of_r1_are_trained_as_published(name, base, learning_rate, aime24, math500):
+    """DeepSeek-R1, arXiv 2501.12948 v2: section B.4.3 with table 6, and the scores of table 15."""
+    recipe = load_recipe(f"recipes/students/r1_{name}.yaml")
+    [arm], settings = recipe.student.arms.values(), recipe.student
+    assert (arm.base, settings.learning_rate, settings.batch_rows) == (base, learning_rate, 64)
+    assert (settings.schedule, settings.final_learning_rate_share) == ("cosine", 0.1)
+    assert (settings.max_length_tokens, 2 <= settings.epochs <= 3) == (32_768, True)
+    [published] = recipe.report.published
+    assert (published.scores["aime24"]["pass@1"], published.scores["math500"]["pass@1"]) == (aime24, math500)
+
+
+@pytest.mark.parametrize(
     ("before", "after", "where", "words"),
     [
         ("held_out: 2", "helt_out: 2", "3:3: problems.helt_out", ["unknown key", "did you mean 'held_out'"]),
