@@ -205,8 +205,9 @@ class Student(Section):
     speed, though TRL has it on, whose memory is then less; set it where `distill check R --deep` foresees too much."""
     average_every: PositiveInt | None = None
     """Steps between those at which weights enter a moving average, which is then the student in place of the last ones
-    (BEMA, arXiv 2508.00180, with its defaults; it took 400). It costs main memory, three times the weights. Goes
-    without lora and launch; none if not given."""
+    (BEMA, arXiv 2508.00180, with the defaults of TRL, whose own here is 400). Its correction of the average's lag goes
+    beyond the last weights in a training of few steps. It costs main memory, three times the weights, and goes without
+    lora and launch; none if not given."""
     lora: Lora | None = None
     launch: Launch | None = None
     """One process on one device if not given."""
