@@ -283,9 +283,9 @@ def test_the_task_file_asks_lighteval_the_same(made, monkeypatch):
     ):
         monkeypatch.setitem(sys.modules, module, SimpleNamespace(**named))
     [task] = runpy.run_path(str(folder / "tasks.py"))["TASKS_TABLE"]
-    assert (task.name, task.hf_repo, task.hf_data_files) == ("distill_held_out", "json", {"test": "held_out.jsonl"})
+    assert (task.name, task.hf_repo) == ("distill_held_out", str(folder / "held_out"))
     assert task.metrics[0] == {"sample_params": {"n": 4}}
-    rows = [json.loads(line) for line in (folder / "held_out.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / "held_out" / "test.jsonl").read_text().splitlines()]
     held_out = made[0].problems("held_out")
     docs = [task.prompt_function(row) for row in rows]
     assert [doc.query for doc in docs] == held_out["problem"].to_list()

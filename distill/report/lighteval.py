@@ -24,6 +24,8 @@ TASKS = '''\
 STUDENT is a student's folder or its id on the Hub; run it in the folder of this file.{others}
 """
 
+from pathlib import Path
+
 from lighteval.metrics.metrics import Metrics
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
 from lighteval.tasks.requests import Doc
@@ -43,10 +45,9 @@ def task(name, found):
     return LightevalTaskConfig(
         name="distill_" + name,
         prompt_function=prompt,
-        hf_repo=found["repo"],
+        hf_repo=found["repo"] or str(Path(__file__).resolve().parent / name),
         hf_subset=found["subset"],
         hf_revision=found["revision"],
-        hf_data_files=found["files"],
         hf_avail_splits=[found["split"]],
         evaluation_splits=[found["split"]],
         generation_size=found["tokens"],
@@ -101,7 +102,6 @@ def _from_hub(each: ProblemSet) -> dict[str, object]:
         "subset": each.source["config"] or "default",
         "split": each.source["split"],
         "revision": each.source["commit"],
-        "files": None,
         "problem": table.columns.get("problem", "problem"),
         "reference": table.columns["reference_answer"],
         "worked": table.extract_reference,
@@ -110,16 +110,14 @@ def _from_hub(each: ProblemSet) -> dict[str, object]:
 
 
 def _from_file(run: Run, each: ProblemSet) -> dict[str, object]:
-    file = f"{each.name}.jsonl"
     rows = each.problems.select("problem", "reference_answer").drop_nulls().iter_rows(named=True)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_text(run.path("report", FOLDER, file), lines)
+    write_text(run.path("report", FOLDER, each.name, "test.jsonl"), lines)
     return {
-        "repo": "json",
+        "repo": None,
         "subset": "default",
         "split": "test",
         "revision": None,
-        "files": {"test": file},
         "problem": "problem",
         "reference": "reference_answer",
         "worked": False,
