@@ -1,5 +1,6 @@
 """Fixtures that more than one test file uses."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("filters.testing")
 settings.register_profile("untimed", deadline=None)  # machines are shared: a slow example is no failure
 settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The gate has its time to keep."""
+    for item in items:
+        if "CI" in os.environ and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: not in the gate"))
 
 
 @pytest.fixture(scope="session")

@@ -424,8 +424,7 @@ def quantise(source, target):
     "parts",
     [
         "data_parallel_size",
-        # Nothing of ours is in it, so the gate is spared its minute.
-        pytest.param("tensor_parallel_size", marks=pytest.mark.skipif("CI" in os.environ, reason="not in the gate")),
+        pytest.param("tensor_parallel_size", marks=pytest.mark.slow),  # nothing of ours is in it
     ],
 )
 def test_vllm_of_several_processes_answers_as_one(folder, vllm_engine, parts):

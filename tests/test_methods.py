@@ -91,7 +91,7 @@ student:
 """
 
 
-@pytest.mark.parametrize("launch", ["null", "{devices: 2}"])
+@pytest.mark.parametrize("launch", ["null", pytest.param("{devices: 2}", marks=pytest.mark.slow)])
 def test_grpo_learns_by_the_weighted_rewards_of_filters(tmp_path, monkeypatch, launch):
     rewards = "{verify_math: 1, short: {weight: 2, by: score, filter: {length: {min_tokens: 1, max_tokens: 4}}}}"
     arm = f"grpo, grpo: {{rewards: {rewards}, samples_per_prompt: 4, max_tokens: 12, beta: 0.01}}"

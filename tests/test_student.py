@@ -310,6 +310,7 @@ for quantize in (None, "nf4"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["qwen2"], indirect=True)
 def test_adapters_beside_weights_of_four_bits_are_trained_in_fp32(base, tmp_path, tmp_path_factory):
     """By bitsandbytes itself, in a process of its own: libraries ask only once whether it is there."""
