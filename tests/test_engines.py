@@ -1,5 +1,6 @@
 """One contract for every engine, then what is particular to each. vLLM is real, on a tiny model with random weights."""
 
+import asyncio
 import dataclasses
 import importlib
 import importlib.util
@@ -9,13 +10,16 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from distill.asking import attempt
 from distill.engines import LOOK_TOKENS, Completion, EngineError, Request, choose_engine, open_engine
+from distill.engines._replicas import Replicas
 from distill.engines.scripted import ScriptedEngine
 from distill.lineage import HINTED, ROOM
 from distill.opinion import Opinion
@@ -418,15 +422,43 @@ def quantise(source, target):
     (target / "config.json").write_text(json.dumps(config))
 
 
+def test_replicas_pass_on_what_an_asynchronous_engine_says():
+    """Of an engine that speaks twice of each request, fails one and hears of the ends."""
+    ended = []
+
+    async def generate(prompt, request_id):
+        try:
+            for finished in (False, True):
+                await asyncio.sleep(0.001 if prompt == "quick" else 60)
+                if prompt == "quick" and request_id == "bad":
+                    raise ValueError("no")
+                yield SimpleNamespace(request_id=request_id, finished=finished)
+        finally:
+            ended.append(request_id)
+
+    engine = SimpleNamespace(generate=generate, vllm_config=1, model_config=2, shutdown=lambda: ended.append("engine"))
+    replicas = Replicas(lambda: engine)
+    replicas.add_request("a", "quick")
+    replicas.add_request("b", "slow")
+    said = []
+    while len(said) < 2:
+        said += [(output.request_id, output.finished) for output in replicas.step()]
+    assert said == [("a", False), ("a", True)]
+    replicas.abort_request(["a", "b"])
+    replicas.add_request("bad", "quick")
+    with pytest.raises(ValueError, match="no"):
+        replicas.step()
+    replicas.add_request("c", "slow")
+    replicas.close()
+    assert ended[0] == "a"
+    assert {*ended} >= {"a", "b", "bad", "engine"}
+    assert not [thread for thread in threading.enumerate() if thread.name == "VllmReplicas"]
+
+
 @needs_vllm
+@pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "parts",
-    [
-        "data_parallel_size",
-        pytest.param("tensor_parallel_size", marks=pytest.mark.slow),  # nothing of ours is in it
-    ],
-)
+@pytest.mark.parametrize("parts", ["data_parallel_size", "tensor_parallel_size"])
 def test_vllm_of_several_processes_answers_as_one(folder, vllm_engine, parts):
     requests = ask(12, max_tokens=80)
     one = {c.request_id: c.text for c in vllm_engine.complete(requests)}

@@ -415,8 +415,8 @@ runpy.run_module("distill.student.worker", run_name="__main__")
 def test_a_process_that_fails_ends_the_others_and_says_why(base, tmp_path, monkeypatch):
     from distill.student import launch
 
-    def dying(settings, job):
-        return [part.replace("distill.student.worker", "dying") for part in command(settings, job)]
+    def dying(*args, **named):
+        return [part.replace("distill.student.worker", "dying") for part in command(*args, **named)]
 
     (tmp_path / "dying.py").write_text(DYING)
     monkeypatch.syspath_prepend(tmp_path)
