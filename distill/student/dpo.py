@@ -13,7 +13,7 @@ from distill.progress import Progress
 from distill.recipe.methods import Dpo
 from distill.recipe.student import Arm, Student
 from distill.student.base import Base, read_base
-from distill.student.launch import train_launched
+from distill.student.launch import train_here_or_launched
 from distill.student.rows import Chat, prepare_rows
 from distill.student.training import (
     adapter,
@@ -50,12 +50,8 @@ def train(
     for reason, count in dropped.items():
         progress.say(f"  {name}: dropped {count:,} of {2 * len(pairs):,} answers: {reason}")
     common: dict[str, Any] = {"name": name, "key": key, "arm": arm, "settings": settings, "out": out}
-    if settings.launch is None:
-        facts = train_rows(table, start, **common, progress=progress)
-    else:
-        facts = train_launched(
-            table, **common, base=base, steps=optimizer_steps(table.height, settings), progress=progress
-        )
+    steps = optimizer_steps(table.height, settings)
+    facts = train_here_or_launched(train_rows, table, start, **common, base=base, steps=steps, progress=progress)
     return {"rows": table.height, "pairs": policy, "dropped": dropped, **facts}
 
 

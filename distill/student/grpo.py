@@ -14,7 +14,7 @@ from distill.recipe.methods import Grpo
 from distill.recipe.student import Arm, Student
 from distill.student.base import Base, read_base
 from distill.student.examples import Asked
-from distill.student.launch import train_launched
+from distill.student.launch import train_here_or_launched
 from distill.student.rewards import reward_functions
 from distill.student.rollouts import RenderedPrompts, generation, longest_prompt, vllm_only_on_gpus, with_prompts
 from distill.student.training import (
@@ -44,10 +44,8 @@ def train(
     table = with_prompts(asked, start, grpo)
     common: dict[str, Any] = {"name": name, "key": key, "settings": settings, "out": out}
     common["arm"] = arm.model_copy(update={"grpo": grpo})
-    if settings.launch is None:
-        facts = train_rows(table, start, **common, progress=progress)
-    else:
-        facts = train_launched(table, **common, base=base, steps=_steps(table, grpo, settings), progress=progress)
+    steps = _steps(table, grpo, settings)
+    facts = train_here_or_launched(train_rows, table, start, **common, base=base, steps=steps, progress=progress)
     return {
         "rows": table.height,
         "rewards": {

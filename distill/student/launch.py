@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from distill.progress import Progress
 from distill.recipe.methods import Method
 from distill.recipe.student import Arm, Launch, Student
 from distill.store import write_parquet, write_text
+from distill.student.base import Base
 from distill.student.training import TrainingError, bf16, checkpoint_folder, last_checkpoint
 
 JOB = "launch"
@@ -29,6 +31,22 @@ STEP = "distill step "
 PORT = 29_500
 LAST_LINES = 15
 """Lines of the processes' output that an error shows."""
+
+
+def train_here_or_launched(
+    train_rows: Callable[..., dict[str, Any]],
+    table: pl.DataFrame,
+    start: Base,
+    *,
+    base: str,
+    steps: int,
+    settings: Student,
+    **told: Any,
+) -> dict[str, Any]:
+    """Train on a table in this process, or by the processes that the settings say, each of which calls `train_rows`."""
+    if settings.launch is None:
+        return train_rows(table, start, settings=settings, **told)
+    return train_launched(table, base=base, steps=steps, settings=settings, **told)
 
 
 def train_launched(

@@ -15,7 +15,7 @@ from distill.recipe.student import Arm, Student
 from distill.store import digest
 from distill.student.base import Base, read_base
 from distill.student.examples import Asked
-from distill.student.launch import train_launched
+from distill.student.launch import train_here_or_launched
 from distill.student.rollouts import RenderedPrompts, generation, longest_prompt, vllm_only_on_gpus, with_prompts
 from distill.student.training import (
     TrainingError,
@@ -54,12 +54,8 @@ def train(
     table = with_prompts(asked, start, own)
     common: dict[str, Any] = {"name": name, "key": key, "settings": settings, "out": out}
     common["arm"] = arm.model_copy(update={"on_policy": own})
-    if settings.launch is None:
-        facts = train_rows(table, start, **common, progress=progress)
-    else:
-        facts = train_launched(
-            table, **common, base=base, steps=optimizer_steps(table.height, settings), progress=progress
-        )
+    steps = optimizer_steps(table.height, settings)
+    facts = train_here_or_launched(train_rows, table, start, **common, base=base, steps=steps, progress=progress)
     return {"rows": table.height, "teacher": teacher, "beta": own.beta, "vocabulary": vocabulary, **facts}
 
 
