@@ -331,8 +331,7 @@ def view(
         import secrets
         import webbrowser
 
-        from distill.look.run import find_run
-        from distill.store import RunError
+        from distill.store import RunError, find_run
 
         try:
             from distill.view.server import serve
@@ -359,8 +358,8 @@ def compare(
     """Compare models on problems that both were measured on: paired differences, with intervals, and what is noise."""
 
     def compared() -> None:
-        from distill.look.run import find_run
         from distill.report.compare import differences, read_side, show_differences
+        from distill.store import find_run
 
         sides = []
         for given in (a, b):

@@ -3,6 +3,7 @@
 Does not know in which order the stages run.
 """
 
+import difflib
 import fcntl
 import hashlib
 import json
@@ -150,6 +151,17 @@ class Run:
         return path
 
 
+def find_run(run: Path, runs: Path) -> Path:
+    """The folder of a run, which is given by its folder or its name in `runs`. Raises RunError where there is none."""
+    for folder in (run, runs / run):
+        if (folder / "manifests").is_dir():
+            return folder
+    there = sorted(folder.parent.name for folder in runs.glob("*/manifests"))
+    near = difflib.get_close_matches(run.name, there, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"runs in {str(runs)!r}: {', '.join(there) or 'none'}"
+    raise RunError(f"no run {str(run)!r}; {hint}")
+
+
 def recorded_recipe(folder: Path) -> Recipe:
     """The recipe as the manifests of a run's folder recorded it, up to the last stage that was made."""
     sections: dict[str, Any] = {}
@@ -175,9 +187,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     _replace(path, lambda temp: temp.write_bytes(data))
 
 
-def write_parquet(table: pl.DataFrame, path: Path) -> None:
-    """Write a table so that it is there whole or not at all."""
-    _replace(path, lambda temp: table.write_parquet(temp, row_group_size=BATCH_ROWS))
+def write_parquet(table: pl.DataFrame, path: Path, *, group_rows: int = BATCH_ROWS) -> None:
+    """Write a table so that it is there whole or not at all; in small groups, of which single rows are soon read."""
+    _replace(path, lambda temp: table.write_parquet(temp, row_group_size=group_rows))
 
 
 def safe_csv(table: pl.DataFrame) -> str:

@@ -9,6 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection
 from types import SimpleNamespace
 from urllib.parse import urlencode
@@ -101,6 +102,16 @@ def test_every_row_is_listed_with_what_became_of_it(made):
         assert said == fates[row["problem_id"], row["sample"]]
     assert sum(table.facets["outcomes"].values()) == table.rows.height
     assert len(set(table.rows["outcome"])) > 1
+
+
+def test_fates_that_were_kept_are_those_that_the_verdicts_say(made, tmp_path):
+    source = Source.of(made)
+    assert source.kept_fates is not None
+    assert source.fates().equals(replace(source, kept_fates=None).fates())
+    copied = shutil.copytree(made, tmp_path / "outdated")
+    (copied / "manifests" / "verdicts.json").unlink()
+    assert Source.of(copied).kept_fates is None
+    assert Table(Source.of(copied)).rows.equals(Table(source).rows)
 
 
 def keys(table):

@@ -3,7 +3,6 @@
 It needs no recipe file: what made each artifact is recorded in the run.
 """
 
-import difflib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from distill import store
 from distill.look.judged import Judged
 from distill.look.rows import Rows
 from distill.recipe import Recipe
-from distill.store import KEY, LABELS, RunError
+from distill.store import KEY, LABELS, RunError, find_run
 from filters import Chain, Filter
 from filters._display import Explanation
 from filters._labels import LABEL
@@ -96,14 +95,3 @@ class Run(Judged):
     def __repr__(self) -> str:
         made = [name for name in Recipe.model_fields if self.stored.manifest(name)]
         return f"Run({str(self.folder)!r}): {', '.join(made)}"
-
-
-def find_run(run: Path, runs: Path) -> Path:
-    """The folder of a run, which is given by its folder or its name in `runs`. Raises RunError where there is none."""
-    for folder in (run, runs / run):
-        if (folder / "manifests").is_dir():
-            return folder
-    there = sorted(folder.parent.name for folder in runs.glob("*/manifests"))
-    near = difflib.get_close_matches(run.name, there, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"runs in {str(runs)!r}: {', '.join(there) or 'none'}"
-    raise RunError(f"no run {str(run)!r}; {hint}")

@@ -11,6 +11,7 @@ import polars as pl
 
 from distill import lineage
 from distill.chat import split_completions
+from distill.fates import fates, kept_fates
 from distill.journal import read_rows
 from distill.lookup import at
 from distill.samples import FAILED, JOURNAL, JOURNALED
@@ -47,15 +48,18 @@ class Source:
     """Of a run that is sampling: its problems."""
     outdated: bool
     """Whether the verdicts are of an earlier time: no manifest vouches for them."""
+    kept_fates: pl.LazyFrame | None = None
+    """What became of the rows as it was written with the verdicts; None where they are outdated or of an older run."""
 
     @classmethod
     def of(cls, folder: Path) -> "Source":
         """Raises RunError where there is no trajectory yet."""
         judged = pl.scan_parquet(_verdicts(folder), glob=False) if _verdicts(folder).is_file() else None
         outdated = judged is not None and not (folder / "manifests" / "verdicts.json").is_file()
+        said = None if outdated else kept_fates(_verdicts(folder).parent)
         finished = (folder / "manifests" / "trajectories.json").is_file() or not _journal(folder).is_file()
         if finished and _table(folder).is_file():
-            return cls(pl.scan_parquet(_table(folder), glob=False), judged, None, None, outdated)
+            return cls(pl.scan_parquet(_table(folder), glob=False), judged, None, None, outdated, said)
         if not _journal(folder).is_file():
             raise RunError(f"{folder} has no trajectories yet: run `distill trajectories` with its recipe first")
         rows = read_rows(_journal(folder), JOURNALED, check=False)  # who samples checks the shards
@@ -63,7 +67,7 @@ class Source:
         samples = rows.select(*KEY, "finish_reason", "completion_tokens").with_row_index("row")
         samples = _whole(samples.unique(KEY, keep="last", maintain_order=True).filter(~FAILED))
         samples = samples.join(questions.select("problem_id", "source"), on="problem_id", maintain_order="left")
-        return cls(rows, judged, samples.collect(), questions, outdated)
+        return cls(rows, judged, samples.collect(), questions, outdated, said)
 
     @property
     def filters(self) -> list[str]:
@@ -81,6 +85,13 @@ class Source:
             continued=pl.col("continued_at").is_not_null(),
         )
         return named.select(THIN).collect()
+
+    def fates(self) -> pl.DataFrame:
+        """What became of every row that was judged, in the order of the verdicts; of every row where none was."""
+        if self.verdicts is None:
+            return fates(self.thin().lazy(), ()).collect()
+        kept = fates(self.verdicts, self.filters) if self.kept_fates is None else self.kept_fates
+        return kept.collect()
 
     def read(self, rows: list[int], columns: Iterable[str] | None = None) -> pl.DataFrame:
         """The rows of these numbers, in their order, or some columns of them."""

@@ -10,12 +10,11 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from distill.fates import OUTCOMES
 from distill.lookup import at
 from distill.store import KEY
 from distill.view.sources import METHOD, Source
 
-OUTCOMES = ("keep", "reject", "abstain", "undecided", "none")
-"""What became of a row: ``undecided`` where a filter of the chain has not judged it, ``none`` where no filter has."""
 METHODS = (*METHOD.categories, "continued")
 MOST_SOURCES = 200
 
@@ -56,7 +55,7 @@ class Table:
         self.source = source
         self.filters = source.filters
         rows = source.thin()
-        fates = self._fates()
+        fates = source.fates()
         self._same_order = all(rows[name].equals(fates[name]) for name in KEY)
         self.rows = rows.hstack(self._aligned(rows, fates)).with_columns(pl.col("outcome").fill_null("none"))
         self._scores: dict[str, pl.Series] = {}
@@ -111,31 +110,6 @@ class Table:
             "methods": {name: methods[name] for name in METHODS if methods.get(name)},
             "sources": dict(sources.cast({"source": pl.String}).iter_rows()),
         }
-
-    def _fates(self) -> pl.DataFrame:
-        """The key, and of each row the outcome, and the filter and reason that it fell to."""
-        types: dict[str, pl.DataType | type[pl.DataType]] = {
-            "filter": pl.Enum(self.filters),
-            "outcome": pl.Enum(OUTCOMES),
-            "reason": pl.Categorical,
-        }
-        if self.source.verdicts is None or not self.filters:
-            return self.source.thin().select(*KEY, *(pl.lit(None, dtype).alias(name) for name, dtype in types.items()))
-        said = [pl.col(f"verdict_{name}").struct for name in self.filters]
-        code = [verdict.field("outcome").to_physical() for verdict in said]  # 0 is keep; comparing text takes seconds
-        fell = [pl.when(outcome > 0) for outcome in code]
-        asked = pl.sum_horizontal(outcome.is_not_null() for outcome in code)
-        whole = (
-            pl.when(asked == len(said)).then(OUTCOMES.index("keep")).when(asked > 0).then(OUTCOMES.index("undecided"))
-        )
-        fates = self.source.verdicts.select(
-            *KEY,
-            filter=pl.coalesce(fallen.then(pl.lit(number, pl.UInt8)) for number, fallen in enumerate(fell)),
-            outcome=pl.coalesce(*(fallen.then(outcome) for fallen, outcome in zip(fell, code, strict=True)), whole),
-            reason=pl.coalesce(verdict.field("reason") for verdict in said).cast(pl.Categorical),
-        )
-        named = [pl.col(name).cast(pl.UInt8).cat.to(types[name]) for name in ("filter", "outcome")]
-        return fates.with_columns(named).collect()
 
     def _aligned(self, rows: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:
         """What was read of the verdicts, on the rows: mostly they lie in the same order."""

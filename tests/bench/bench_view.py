@@ -23,8 +23,9 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from distill.fates import fates, keep_fates
 from distill.schema import TRAJECTORY
-from distill.store import BATCH_ROWS, write_text
+from distill.store import BATCH_ROWS, write_parquet, write_text
 from filters import VERDICT
 
 FILTERS = {"format": 0.05, "length": 0.1, "repetition": 0.02, "verify_math": 0.4, "dedup_exact": 0.1, "pass_rate": 0.4}
@@ -77,7 +78,9 @@ def write_run(folder: Path, rows: int) -> None:
         columns[f"verdict_{name}"] = pl.select(pl.when(pl.Series(alive)).then(verdict)).to_series()
         alive &= ~rejected
     (folder / "verdicts").mkdir()
-    keys.with_columns(**columns).write_parquet(folder / "verdicts" / "verdicts.parquet", row_group_size=BATCH_ROWS)
+    judged = keys.with_columns(**columns)
+    write_parquet(judged, folder / "verdicts" / "verdicts.parquet")
+    keep_fates(fates(judged.lazy(), list(FILTERS)).collect(), folder / "verdicts")
     for stage, recipe in {"trajectories": {"import": {"path": "rows.jsonl"}}, "verdicts": list(FILTERS)}.items():
         write_text(folder / "manifests" / f"{stage}.json", json.dumps({"recipe": recipe}))
 
