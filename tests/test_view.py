@@ -472,6 +472,10 @@ def test_what_models_say_does_nothing(page):
 
 
 def test_a_person_reads_compares_searches_and_labels_with_keys(page):
+    def there(selector):
+        page.wait_for_selector(selector)
+        page.wait_for_load_state()  # keys are heard from then on
+
     page.select_option("[name=fell]", "length:too_long")
     page.wait_for_url("**fell=length%3Atoo_long")
     assert set(page.locator("li .fate").all_text_contents()) == {"length: too_long"}
@@ -479,9 +483,9 @@ def test_a_person_reads_compares_searches_and_labels_with_keys(page):
     page.keyboard.press("Enter")
     page.wait_for_url("**search=**")
     page.keyboard.press("j")
-    page.wait_for_selector("article math mfrac")
+    there("article math mfrac")
     page.keyboard.press("m")
-    page.wait_for_selector("article:not(:has(math))")
+    there("article:not(:has(math))")
     assert not page.locator("details.reasoning").evaluate("details => details.open")
     page.keyboard.press("/")
     page.keyboard.type("IT IS, or")
@@ -490,14 +494,14 @@ def test_a_person_reads_compares_searches_and_labels_with_keys(page):
     assert page.locator("details.reasoning").evaluate("details => details.open")
     page.locator("#find").blur()
     page.keyboard.press("s")
-    page.wait_for_selector(".side")
+    there(".side")
     assert page.locator(".side > section").count() == 4
     page.keyboard.press("b")
-    page.wait_for_selector("[value=bad][aria-pressed]")
+    there("[value=bad][aria-pressed]")
     problem_id = page.locator("[name=problem_id]").get_attribute("value")
     assert Run(page.folder).labels.collect().rows()[0][:3] == (problem_id, 2, "bad")
     page.keyboard.press("Escape")
-    page.wait_for_selector("body:not(.open)")
+    there("body:not(.open)")
     page.select_option("[name=label]", "bad")
     page.wait_for_url("**label=bad**")
     assert page.locator("li").count() == 1
