@@ -15,7 +15,7 @@ import polars as pl
 from distill.engines import Completion
 from distill.evidence import Evidence, Try
 from distill.followups import Row
-from distill.forecast import Rest, rest
+from distill.forecast import PLAYED_SAMPLES, Rest, rest
 from distill.ledger import Spent
 from distill.lineage import HINTED, ROOM, Key, whole
 from distill.metrics import Estimate
@@ -41,6 +41,8 @@ PROBLEMS = 16
 RECENT = 20_000
 """Samples that a forecast goes by, at most."""
 PLAYS = 20
+PLAYED_S = 15e-6
+"""Seconds that it takes to play a sample, about: of many, the first forecast waits until that is a small share."""
 
 
 class Outlook:
@@ -69,13 +71,14 @@ class Outlook:
         self._tried, self._later, self._solved_later = 0, 0, set[str]()
         """Mended and hinted samples; how many of these are accepted, and problems that only these have solved."""
         self._seconds, self._beside, self._most_in_flight = 0.0, 0.0, 0
-        self._next_s = FIRST_S
+        self._next_s = 0.0
         self._ends: float | None = None
 
     def open(self, before: Spent, tries: SecondTries | None) -> None:
         """Sampling begins; `before` are the plain samples and the tokens that the run had."""
         self._before = replace(before, samples=before.samples + self._tried)
         self._needed = self._scheduler.needed()
+        self._next_s = max(FIRST_S, PLAYS * min(PLAYED_SAMPLES, self._needed) * PLAYED_S / SHARE)
         self._tries = tries
         self._accepted = 0
         if self._tracker:
