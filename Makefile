@@ -16,7 +16,7 @@ r1-tiny: $(INSTALLED)
 	$(BIN)/distill run recipes/r1/6_distill.yaml
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -37,7 +37,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "installing torch (the CPU build if the index has it) and $$(wc -l <.venv/rest.txt) pinned packages into .venv"
 	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --no-deps -r .venv/torch.txt 2>/dev/null \
 	  || $(BIN)/pip install -q 'torch==2.13.0'
-	$(BIN)/pip install -q uv 2>/dev/null && VIRTUAL_ENV=.venv $(BIN)/uv pip install -q --no-deps -r .venv/rest.txt \
+	$(BIN)/pip install -q uv 2>/dev/null && VIRTUAL_ENV=.venv $(BIN)/uv pip install -q --compile-bytecode --no-deps -r .venv/rest.txt \
 	  || $(BIN)/pip install -q --no-deps -r .venv/rest.txt
 	# The plain kind of editable installation: the other one adds an import hook that every command pays for.
 	$(BIN)/pip install -q --no-deps --no-build-isolation --config-settings editable_mode=compat -e .

@@ -13,7 +13,6 @@ from hub_server import hub_stand_in
 from hypothesis import settings
 from pushing import TOKEN, make_run
 from servers import stand_in
-from vllm_servers import vllm_servers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -23,8 +22,15 @@ settings.register_profile("untimed", deadline=None)  # machines are shared: a sl
 settings.load_profile("untimed")
 
 
+LONG = ("test_end_to_end", "test_verify_code", "test_student", "test_served_by_vllm", "test_engines", "test_methods")
+"""Files that take a minute or more."""
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other on busy cores take far longer
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The gate has its time to keep."""
+    """Long files first, so that none is left over at the end. The gate has its time to keep."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
     for item in items:
         if "CI" in os.environ and item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.skip(reason="slow: not in the gate"))
@@ -49,35 +55,6 @@ def browser() -> "Iterator[Browser]":
         opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield opened
         opened.close()
-
-
-@pytest.fixture(scope="session")
-def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """Two real vLLM servers: the base URL of a model that can only babble, `chat`, and of one with a random `reward`
-    head; `folder` holds both models.
-    """
-    pytest.importorskip("vllm")
-    torch = pytest.importorskip("torch")
-    from transformers import AutoConfig, Qwen2ForSequenceClassification
-
-    from distill import scratch
-
-    folder = tmp_path_factory.mktemp("served")
-    texts = ["What is the capital of France?", "Which month has 28 days in most years?"]
-    shape = {"hidden_size": 64, "layers": 1, "heads": 2, "max_positions": 2048, "vocab_size": 400, "seed": 0}
-    for name in ("chat", "reward"):
-        scratch.build(folder / name, architecture="qwen2", texts=texts, **shape)
-    config = AutoConfig.from_pretrained(folder / "reward", num_labels=1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = Qwen2ForSequenceClassification(config)
-        torch.nn.init.normal_(model.score.weight)
-    model.save_pretrained(folder / "reward")
-    # A seed kills the CPU engine under chunked prefill; white space between tokens of JSON is what babble is made of.
-    json = '{"backend": "xgrammar", "disable_any_whitespace": true}'
-    chat = ("--no-enable-chunked-prefill", "--structured-outputs-config", json)
-    with vllm_servers([(folder / "chat", chat), (folder / "reward", ("--runner", "pooling"))]) as urls:
-        yield SimpleNamespace(folder=folder, chat=urls[0], reward=urls[1])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,10 +7,8 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from itertools import islice
 
-import httpx
 import polars as pl
 import pytest
 
@@ -494,44 +492,3 @@ def test_a_reply_that_is_streamed_is_read_as_a_whole_one_and_ended_where_it_is_d
         [completion] = opened.complete(ask(1), lambda shown: ["loop"] * len(shown))
     assert completion == Completion("p#0", text, finish, 0, tokens)
     assert len(server.posts()) == posts
-
-
-# ------------------------------------------------------------------------------------------------------ the real server
-
-
-def test_vllm_answers_each_seed_the_same_way_and_goes_on_where_a_text_was_cut(vllm):
-    requests = [replace(request, max_tokens=40, temperature=1.0) for request in ask(8)]
-    with engine(vllm.chat, model="tiny", concurrency=4, timeout_s=120) as opened:
-        opened.check_continues()
-        first, again = ({c.request_id: c for c in opened.complete(requests)} for _ in range(2))
-        assert first == again
-        assert {c.finish_reason for c in first.values()} <= {"stop", "length"}
-        assert all(0 < c.completion_tokens <= 40 and c.prompt_tokens > 0 for c in first.values())
-        assert len({c.text for c in first.values()}) > 1
-        cut = [r for r in requests if first[r.request_id].finish_reason == "length"]
-        prefixes = [replace(r, prefix=first[r.request_id].text.rstrip("\ufffd")) for r in cut]
-        for completion in opened.complete(prefixes):
-            whole = first[completion.request_id]
-            assert completion.text.startswith(whole.text.rstrip("\ufffd"))
-            assert completion.prompt_tokens > whole.prompt_tokens
-    assert opened.identity["engine_version"][0].isdigit()
-
-
-def test_vllm_stops_writing_what_is_doomed(vllm):
-    requests = [replace(request, max_tokens=150, temperature=1.0) for request in ask(6)]
-    with engine(vllm.chat, model="tiny", concurrency=3, timeout_s=120) as opened:
-        whole = {c.request_id: c for c in opened.complete(requests)}
-        doomed = lambda shown: ["loop" if p.request.seed % 2 else None for p in shown]  # noqa: E731
-        ended = {c.request_id: c for c in opened.complete(requests, doomed)}
-    for name, completion in whole.items():
-        if ended[name].finish_reason == "aborted:loop":
-            assert int(name[2:]) % 2
-            assert 64 <= ended[name].completion_tokens < completion.completion_tokens
-            assert ended[name].prompt_tokens == completion.prompt_tokens
-            assert completion.text.startswith(ended[name].text.rstrip("\ufffd"))
-        else:
-            assert ended[name] == completion
-    assert {"aborted:loop"} < {c.finish_reason for c in ended.values()}
-    metrics = httpx.get(vllm.chat.replace("/v1", "/metrics")).text
-    assert "vllm:num_requests_running{" in metrics
-    assert all(line.endswith(" 0.0") for line in metrics.splitlines() if line.startswith("vllm:num_requests_running{"))

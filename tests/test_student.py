@@ -377,6 +377,7 @@ def test_two_processes_train_as_one_does(base, tmp_path):
     assert not {"launch", "checkpoints"} & {path.name for path in (tmp_path / "two").iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["qwen2"], indirect=True)
 def test_two_processes_learn_from_pairs_as_one_does(base, tmp_path):
     from distill.student import dpo

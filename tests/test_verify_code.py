@@ -75,6 +75,7 @@ def test_mbpp_solutions_pass(sandbox, shared_data):
     assert failed == {"MbppEval/56": "unusable_tests"}
 
 
+@pytest.mark.slow
 def test_labelled_programs(sandbox, shared_data):
     rows, verdicts = programs_of(shared_data / "code" / "labelled_programs.jsonl")
     kept = {r["id"]: v["outcome"] == "keep" for r, v in zip(rows, verdicts, strict=True)}
