@@ -13,6 +13,7 @@ import polars as pl
 from distill.look.rates import by_source, rates
 from distill.look.threshold import Threshold, thresholds
 from filters import FilterError
+from filters._display import number
 from filters._evidence import visible
 
 if TYPE_CHECKING:
@@ -146,17 +147,19 @@ def _histograms(
     import altair as alt
 
     values = {key: series.cast(pl.Float64).to_numpy() for key, series in groups.items() if len(series)}
+    dividing = [t for t in lines if t.separates]
     edges = _edges(np.concatenate([*values.values(), np.array([])]))
-    marks = [(t.line, visible(f"{t.reason}: {t.parameter or 'about'} {t.line:.4g}")) for t in lines if t.separates]
+    edges = np.union1d(edges, [(t.kept + t.rejected) / 2 for t in dividing])  # no bar is on both sides of one
+    marks = [(t.line, visible(f"{t.reason}: {t.parameter or 'about'} {number(t.line)}")) for t in dividing]
     domain = [float(edges[0]), float(edges[-1])]
     charts = []
-    for number, ((words, outcome), some) in enumerate(values.items()):
+    for place, ((words, outcome), some) in enumerate(values.items()):
         counts = np.histogram(some, edges)[0]
         data = [
             {"low": float(low), "high": float(high), "rows": int(rows)}
             for low, high, rows in zip(edges, edges[1:], counts, strict=False)
         ]
-        last = number == len(values) - 1
+        last = place == len(values) - 1
         bars = (
             alt.Chart(_values(data), title=alt.Title(f"{visible(words)}: {some.size:,}", anchor="start", fontSize=12))
             .mark_bar(color=COLOURS[outcome])
@@ -168,7 +171,7 @@ def _histograms(
                 tooltip=["low:Q", "high:Q", "rows:Q"],
             )
         )
-        lines_here = _lines(marks, named=not number) if marks else []
+        lines_here = _lines(marks, named=not place) if marks else []
         charts.append(alt.layer(bars, *lines_here).properties(width=WIDTH, height=80))
     return alt.vconcat(*charts)
 
