@@ -198,7 +198,9 @@ def test_unknown_lengths_and_answers_are_left_out(tmp_path):
     assert "Length of the kept rows" not in (tmp_path / "d" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("lengths", [[0], [7], [1, 1, 1], [5, 4000, 31_999], list(range(0, 240, 7))])
+@pytest.mark.parametrize(
+    "lengths", [[0], [7], [1, 1, 1], [5, 4000, 31_999], list(range(0, 240, 7)), [*range(0, 5000, 10), 888_000]]
+)
 def test_histogram_holds_every_row_in_few_round_bins(lengths):
     tokens = token_lengths(pl.Series(lengths).to_numpy())
     bins = tokens["histogram"]
@@ -206,6 +208,7 @@ def test_histogram_holds_every_row_in_few_round_bins(lengths):
     assert len(bins) <= 13
     assert bins[0]["low"] <= min(lengths) < bins[0]["high"]
     assert bins[-1]["low"] <= max(lengths) < bins[-1]["high"]
+    assert len(lengths) < 100 or max(step["rows"] for step in bins) < len(lengths) / 5, "a long row squeezes no others"
     for step in bins:
         assert step["rows"] == sum(step["low"] <= length < step["high"] for length in lengths)
 

@@ -145,14 +145,21 @@ def _step(name: Any, tally: pl.DataFrame) -> FunnelStep:
 
 
 def token_lengths(lengths: np.ndarray) -> Tokens:
-    """Summary and histogram of at least one length; at most 13 bins of a round width."""
+    """Summary and histogram of at least one length; at most 13 bins of a round width.
+
+    Where the longest hundredth is far longer than the rest, the last bin has all of it.
+    """
     shortest, longest = int(lengths.min()), int(lengths.max())
-    width = _round_up((longest - shortest + 1) / 12)
-    edges = np.arange(shortest // width * width, longest + width + 1, width)
+    common = int(np.quantile(lengths, 0.99, method="higher"))
+    end = longest if longest <= 2 * common else common
+    width = _round_up((end - shortest + 1) / (12 if end == longest else 11))
+    edges = np.arange(shortest // width * width, end + width + 1, width)
+    if edges[-1] <= longest:
+        edges = np.append(edges, longest + 1)
     counts, _ = np.histogram(lengths, bins=edges)
     bins: list[Bin] = [
-        {"low": int(low), "high": int(low) + width, "rows": int(rows)}
-        for low, rows in zip(edges[:-1], counts, strict=True)
+        {"low": int(low), "high": int(high), "rows": int(rows)}
+        for low, high, rows in zip(edges, edges[1:], counts, strict=False)
         if low <= longest
     ]
     return {
