@@ -18,11 +18,11 @@ from distill.store import KEY
 
 Accepts = Callable[[pl.DataFrame], list[Opinion]]
 """What is made of each of some finished samples (columns of `COMPLETION`)."""
-APART_S = 5.0
-"""Seconds between two looks at what has finished, where the engine has enough to do meanwhile: a look takes Python's
-lock from the engine again and again, and at many samples it takes hardly longer than at one."""
-REST = 5
-"""Where verdicts are waited for, looks are so many times as far apart as one takes."""
+APART_S = 10.0
+"""Seconds between two looks at what has finished, at most."""
+REST, REST_DUE = 100, 20
+"""Looks are so many times as far apart as one takes of Python's lock, which the engine waits for: while it has enough
+to do, and where it waits for verdicts. At many samples a look hardly takes longer than at one."""
 
 
 class Judging:
@@ -43,7 +43,7 @@ class Judging:
         self._judged: tuple[pl.DataFrame, Future[list[Opinion]]] | None = None
         self._looked = -APART_S
         self._took = 0.0
-        """When samples were looked at last, and how long that took."""
+        """When samples were looked at last, and the processor time of the thread that did."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judging")
 
     def __enter__(self) -> Self:
@@ -99,7 +99,8 @@ class Judging:
         while self._judged or self._waiting:
             if self._judged is None:
                 assert self._accepts is not None
-                if not wait and time.monotonic() - self._looked < (min(APART_S, REST * self._took) if due else APART_S):
+                apart = min(APART_S, (REST_DUE if due else REST) * self._took)
+                if not wait and time.monotonic() - self._looked < apart:
                     return
                 table, self._waiting = pl.DataFrame(self._waiting, schema=COMPLETION), []
                 self._judged = table, self._thread.submit(self._look, self._accepts, table)
@@ -118,8 +119,8 @@ class Judging:
         self._outlook.judged(row, opinion.accepted)
 
     def _look(self, accepts: Accepts, table: pl.DataFrame) -> list[Opinion]:
-        self._looked = time.monotonic()
+        self._looked, before = time.monotonic(), time.thread_time()
         try:
             return accepts(table)
         finally:
-            self._took = time.monotonic() - self._looked
+            self._took = time.thread_time() - before

@@ -1,4 +1,4 @@
-"""The parts that a GPU changes: vLLM's core in a process of its own, and training in bf16 weights."""
+"""The parts that a GPU changes: vLLM's core in a process of its own, training in bf16, kernels, several devices."""
 
 import pytest
 
@@ -34,20 +34,58 @@ def test_vllm_answers_every_request(model):
     assert all(completion.completion_tokens > 0 for completion in completions)
 
 
-def test_a_student_is_trained(model, tmp_path):
+CHATS = [
+    {"prompt": [user_message(problem, "")], "completion": [{"role": "assistant", "content": arithmetic.solve(problem)}]}
+    for problem, _ in PROBLEMS
+]
+PLAIN = {"precision": "fp32", "attention": "sdpa", "packing": False, "optimizer": "adamw", "kernels": "torch"}
+
+
+def trained(model, out, **settings):
+    """The facts of a short training."""
     from distill.student.sft import train
 
-    chats = [
-        {
-            "prompt": [user_message(problem, "")],
-            "completion": [{"role": "assistant", "content": arithmetic.solve(problem)}],
-        }
-        for problem, _ in PROBLEMS
-    ]
     arm = Arm(base=str(model))
-    settings = Student(arms={"a": arm}, steps=3, batch_rows=8, device_batch_rows=4, max_length_tokens=512)
-    facts = train(
-        chats, name="a", key="k", base=str(model), arm=arm, settings=settings, out=tmp_path, progress=Silent()
-    )
+    short = {"steps": 3, "batch_rows": 8, "device_batch_rows": 4, "max_length_tokens": 512}
+    settings = Student.model_validate({"arms": {"a": arm}, **short, **settings})
+    facts = train(CHATS, name="a", key="k", base=str(model), arm=arm, settings=settings, out=out, progress=Silent())
     assert facts["steps"] == 3
-    assert (tmp_path / "model.safetensors").is_file()
+    assert (out / "model.safetensors").is_file()
+    return facts
+
+
+def test_a_student_is_trained_in_bf16(model, tmp_path):
+    exact, rounded = trained(model, tmp_path / "fp32", **PLAIN), trained(model, tmp_path / "bf16")
+    assert rounded["loss"] == pytest.approx(exact["loss"], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("needs", "settings"),
+    [("liger_kernel", {"kernels": "liger"}), ("flash_attn", {"attention": "flash_attention_2", "precision": "bf16"})],
+)
+def test_kernels_change_the_speed_and_not_the_training(model, tmp_path, needs, settings):
+    pytest.importorskip(needs)
+    plain, other = trained(model, tmp_path / "plain", **PLAIN), trained(model, tmp_path / needs, **PLAIN | settings)
+    assert other["loss"] == pytest.approx(plain["loss"], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [
+        {"devices": 2, "shard": "none"},
+        {"devices": 2, "shard": "fsdp2"},
+        {"devices": 2, "shard": "fsdp2", "context_parallel": 2},
+        {"devices": 2, "shard": "zero3"},
+    ],
+    ids=str,
+)
+def test_two_devices_train_as_one_does(model, tmp_path, launch):
+    import torch
+
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two CUDA devices")
+    if launch["shard"] == "zero3":
+        pytest.importorskip("deepspeed")
+    one = trained(model, tmp_path / "one", **PLAIN)
+    two = trained(model, tmp_path / "two", **PLAIN, launch=launch)
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)

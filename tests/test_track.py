@@ -49,7 +49,7 @@ class Tracking:
         if step == self.fails_at:
             raise ConnectionError("no network")
         if self.fails_at == f"{step} hangs":
-            time.sleep(0.6)
+            time.sleep(5)  # longer than it samples
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from statistics import median
 import polars as pl
 import torch
 
+from distill.arithmetic import generate
 from distill.asking import Asking
 from distill.engines import Request
 from distill.engines.vllm import VllmEngine
@@ -45,17 +46,22 @@ SIDES = ("LLM.generate", "fixed k", "verdicts", "verdicts, abort", "report")
 """Those with verdicts judge each sample as it finishes; none is accepted, so that all of them are drawn. The report
 samples first, and judges what it reads from the journal again: both count."""
 
+ASKED = ("problem", "reference_answer")
+LONGEST = 800
+"""Tokens, of which the teacher has room for 1,024."""
+
 
 def main() -> None:
     """Run all sides in turn, and print the median of each and its ratio to the first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the teacher was made")
     parser.add_argument("--problems", type=int, default=200)
+    parser.add_argument("--steps", type=int, nargs=2, help="problems of so many steps instead, and longer samples")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", choices=SIDES, help="only this one, in this process")
     arguments = parser.parse_args()
     if arguments.side:
-        print(json.dumps(measure(arguments.side, arguments.runs, arguments.problems)))
+        print(json.dumps(measure(arguments.side, arguments.runs, arguments.problems, arguments.steps)))
         return
     found: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
     for _ in range(arguments.rounds):
@@ -71,12 +77,16 @@ def main() -> None:
         print(f"{side:<16} {wall:9,.0f} {wall / base[0]:6.3f} {cpu:21,.0f} {cpu / base[1]:6.3f}")
 
 
-def measure(side: str, runs: Path, count: int) -> tuple[int, float, float]:
+def measure(side: str, runs: Path, count: int, steps: tuple[int, int] | None = None) -> tuple[int, float, float]:
     """Tokens, seconds and the sampling thread's seconds of processor time of one side."""
     torch.set_num_threads(1)
     run = open_run("recipes/quickstart.yaml", runs=runs)
     section = run.recipe.trajectories
     problems = run.problems("train").head(count)
+    if steps:
+        section = section.model_copy(update={"max_tokens": LONGEST})
+        made = zip(*generate(count, steps=tuple(steps), seed=1, held_out=False), strict=True)
+        problems = problems.with_columns(pl.Series(name, each) for name, each in zip(ASKED, made, strict=True))
     most = section.samples_per_problem
     accepts = accepted_by(run.recipe.head, problems, "teacher", section)
 
@@ -88,7 +98,7 @@ def measure(side: str, runs: Path, count: int) -> tuple[int, float, float]:
         asking = Asking(engine, section, dict(problems.select("problem_id", "problem").iter_rows()))
         requests = [asking.plain((p, n)) for p in problems["problem_id"] for n in range(most)]
         if side == SIDES[0]:
-            return generate(engine, requests)
+            return generated(engine, requests)
 
         def drawn(asked: pl.DataFrame) -> pl.DataFrame:
             abort = Abort() if "abort" in side else None
@@ -112,7 +122,7 @@ def reported(run: Run, engine: VllmEngine, problems: pl.DataFrame) -> pl.DataFra
     return _judged(run, engine, Entrant("teacher", "teacher", ""), asked, examples, Silent())
 
 
-def generate(engine: VllmEngine, requests: list[Request]) -> tuple[int, float, float]:
+def generated(engine: VllmEngine, requests: list[Request]) -> tuple[int, float, float]:
     """The same by vLLM alone, whose prompts are rendered before the clock starts."""
     from vllm import LLM, SamplingParams
 
