@@ -7,6 +7,13 @@ engine arguments, prompts, seeds and budgets; loading weights and verifiers is n
 that a run does: requests made lazily, text and journal, and, as `until` has it, verdicts on every sample beside the
 engine.
 
+The quickstart's samples are short, 115 tokens, and what a run does for each of them weighs the more. R1's are a hundred
+times as long; a teacher whose samples are some 530 tokens long:
+
+    distill student recipes/tiny_teacher.yaml --name long_teacher --set student.steps=300 --set 'verdicts=[format]' \
+        --set 'problems.arithmetic={count: 4000, steps: [10, 16], seed: 0}' --set student.max_length_tokens=1000
+    .venv/bin/python tests/bench/bench_engine.py --teacher long_teacher --steps 10 16 --problems 100
+
 The model runs in one thread, which leaves the other cores to what runs beside it, as on a machine with a GPU. Tokens
 per second of that thread's own processor time are printed too: a busy machine does not change them much.
 """
@@ -56,12 +63,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the teacher was made")
     parser.add_argument("--problems", type=int, default=200)
-    parser.add_argument("--steps", type=int, nargs=2, help="problems of so many steps instead, and longer samples")
+    parser.add_argument("--teacher", default="tiny_teacher", help="another run's, as that of longer samples below")
+    parser.add_argument("--steps", type=int, nargs=2, help="problems of so many steps instead")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", choices=SIDES, help="only this one, in this process")
     arguments = parser.parse_args()
     if arguments.side:
-        print(json.dumps(measure(arguments.side, arguments.runs, arguments.problems, arguments.steps)))
+        print(json.dumps(measure(arguments)))
         return
     found: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
     for _ in range(arguments.rounds):
@@ -77,15 +85,16 @@ def main() -> None:
         print(f"{side:<16} {wall:9,.0f} {wall / base[0]:6.3f} {cpu:21,.0f} {cpu / base[1]:6.3f}")
 
 
-def measure(side: str, runs: Path, count: int, steps: tuple[int, int] | None = None) -> tuple[int, float, float]:
+def measure(arguments: argparse.Namespace) -> tuple[int, float, float]:
     """Tokens, seconds and the sampling thread's seconds of processor time of one side."""
+    side, runs, count = arguments.side, arguments.runs, arguments.problems
     torch.set_num_threads(1)
     run = open_run("recipes/quickstart.yaml", runs=runs)
     section = run.recipe.trajectories
     problems = run.problems("train").head(count)
-    if steps:
+    if arguments.steps:
         section = section.model_copy(update={"max_tokens": LONGEST})
-        made = zip(*generate(count, steps=tuple(steps), seed=1, held_out=False), strict=True)
+        made = zip(*generate(count, steps=tuple(arguments.steps), seed=1, held_out=False), strict=True)
         problems = problems.with_columns(pl.Series(name, each) for name, each in zip(ASKED, made, strict=True))
     most = section.samples_per_problem
     accepts = accepted_by(run.recipe.head, problems, "teacher", section)
@@ -94,7 +103,7 @@ def measure(side: str, runs: Path, count: int, steps: tuple[int, int] | None = N
         return [replace(opinion, accepted=False) for opinion in accepts(rows)]
 
     judged = {} if side == "fixed k" else {"until": Until(accepted=most, max_samples=most), "accepts": draws_all}
-    with VllmEngine(str(runs / "tiny_teacher" / "student" / "teacher"), revision=None, args={}) as engine:
+    with VllmEngine(str(runs / arguments.teacher / "student" / "teacher"), revision=None, args={}) as engine:
         asking = Asking(engine, section, dict(problems.select("problem_id", "problem").iter_rows()))
         requests = [asking.plain((p, n)) for p in problems["problem_id"] for n in range(most)]
         if side == SIDES[0]:
