@@ -94,6 +94,7 @@ def measure(arguments: argparse.Namespace) -> tuple[int, float, float]:
     problems = run.problems("train").head(count)
     if arguments.steps:
         section = section.model_copy(update={"max_tokens": LONGEST})
+        run = replace(run, recipe=run.recipe.model_copy(update={"trajectories": section}))
         made = zip(*generate(count, steps=tuple(arguments.steps), seed=1, held_out=False), strict=True)
         problems = problems.with_columns(pl.Series(name, each) for name, each in zip(ASKED, made, strict=True))
     most = section.samples_per_problem
