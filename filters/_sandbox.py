@@ -75,8 +75,7 @@ class Sandbox:
         options = ["--json-status-fd", str(status), "--block-fd", str(gate), *walls(limits, binds)]
         try:
             self._process = launch(options, [*within(limits), *command], files, stdin, [status, gate])
-            self._init = self._init_process()
-            self._exits = os.pidfd_open(self._init)
+            self._init, self._exits = self._init_process()
         except OSError as error:
             os.close(self._status)
             raise SandboxError(f"could not start bubblewrap: {error}") from error
@@ -87,15 +86,20 @@ class Sandbox:
             os.close(opener)
         WATCHDOG.add(self)
 
-    def _init_process(self) -> int:
-        """The program itself, as process 1 of the sandbox: when it has ended, the kernel has ended all others."""
+    def _init_process(self) -> tuple[int, int]:
+        """The program itself, as process 1 of the sandbox: when it has ended, the kernel has ended all others.
+
+        Its id, and a handle of it. Where bubblewrap has not come so far, or has given up since, it has said why.
+        """
         said = b""
         while not said.endswith(b"\n") and (more := os.read(self._status, 4096)):
             said += more
-        if not said:
-            _, stderr = self._process.communicate()
-            raise SandboxError(stderr.decode(errors="replace").strip() or "bubblewrap said nothing")
-        return int(json.loads(said)["child-pid"])
+        with suppress(ProcessLookupError):
+            if said:
+                init = int(json.loads(said)["child-pid"])
+                return init, os.pidfd_open(init)
+        _, stderr = self._process.communicate()
+        raise SandboxError(stderr.decode(errors="replace").strip() or "bubblewrap said nothing")
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -207,10 +207,26 @@ def test_nothing_is_left_open(monkeypatch):
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         go("import os; os.fork()")
-        run(("true",), files={"a": b"a"}, stdin=b"", limits=Limits(), binds=("/nowhere",))
+        with suppress(SandboxError):  # bubblewrap may have given up before it is looked at
+            run(("true",), files={"a": b"a"}, stdin=b"", limits=Limits(), binds=("/nowhere",))
     monkeypatch.setattr(sandbox_module, "walls", lambda *_: ["--no-such-option"])
     with pytest.raises(SandboxError, match="no-such-option"):
         go("pass")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_sandbox_that_gave_up_at_once_says_why_and_leaves_nothing_open(monkeypatch):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    looked_at = os.pidfd_open
+
+    def too_late(pid):
+        while Path(f"/proc/{pid}").exists():
+            time.sleep(0.01)
+        return looked_at(pid)
+
+    monkeypatch.setattr(sandbox_module.os, "pidfd_open", too_late)
+    with pytest.raises(SandboxError, match="/nowhere"):
+        run(("true",), files={}, stdin=b"", limits=Limits(), binds=("/nowhere",))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
