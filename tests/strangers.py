@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 
-def installed(folder: Path, *requirements: str) -> Path:
+def installed(folder: Path, *requirements: str, built: bool = False) -> Path:
     """`folder` with these packages, for the front of a path; skips where no registry has them.
 
-    What they need themselves is the environment's, so that no test waits for another torch.
+    What they need themselves is the environment's, so that no test waits for another torch. They come as wheels,
+    unless they may be `built`.
     """
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target", folder]
-    command = [*pip, "--retries", "1", "--timeout", "10", *requirements]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
+    command = [*pip, *([] if built else ["--only-binary=:all:"]), "--retries", "1", "--timeout", "10", *requirements]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
         pytest.skip(f"needs a package registry: {' '.join(ran.stderr.splitlines()[-1:])}")

@@ -377,6 +377,37 @@ def test_two_processes_train_as_one_does(base, tmp_path):
     assert not {"launch", "checkpoints"} & {path.name for path in (tmp_path / "two").iterdir()}
 
 
+SHARDED = """
+import json
+import sys
+from pathlib import Path
+
+import test_student
+
+same = json.loads(sys.argv[3]) | {"launch": test_student.Launch(devices=2, shard="zero3")}
+settings = test_student.SETTINGS.model_copy(update=same)
+print(json.dumps(test_student.run(sys.argv[1], Path(sys.argv[2]), test_student.StopAt(), settings)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_two_processes_of_deepspeed_train_as_one_does(base, tmp_path, tmp_path_factory):
+    """In a process of its own: libraries ask only once whether DeepSpeed is there. It builds its messages in C++."""
+    needed = ("deepspeed==0.19.8", "hjson==3.1.0", "msgpack==1.2.4", "py-cpuinfo==9.0.0")
+    folder = installed(tmp_path_factory.mktemp("deepspeed"), *needed, built=True)
+    path = os.pathsep.join([str(Path(__file__).parent), str(folder), *sys.path])
+    same = {"optimizer": "adamw", "precision": "fp32", "steps": 4, "batch_rows": 8}
+    command = [sys.executable, "-c", SHARDED, str(base), str(tmp_path / "two"), json.dumps(same)]
+    environment = {"PYTHONPATH": path, "DS_ACCELERATOR": "cpu", "TORCH_EXTENSIONS_DIR": str(tmp_path / "built")}
+    ran = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    alone = run(base, tmp_path / "one", StopAt(), SETTINGS.model_copy(update=same))
+    assert json.loads(ran.stdout.splitlines()[-1])["loss"] == pytest.approx(alone["loss"], abs=1e-4)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert max((tensor - two[name]).abs().max() for name, tensor in one.items()) < 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("base", ["qwen2"], indirect=True)
 def test_two_processes_learn_from_pairs_as_one_does(base, tmp_path):

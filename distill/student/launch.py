@@ -89,7 +89,11 @@ def train_launched(
         progress.say(
             f"  run on machine {machine}: {' '.join(command(settings, job, machine=machine, method=arm.method))}"
         )
-    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": _environment()}
+    options: dict[str, Any] = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "env": _environment(settings.launch),
+    }
     with (
         progress.task(f"training {name}", steps) as advance,
         open(job / "output.txt", "w", encoding="utf-8") as log,
@@ -165,9 +169,9 @@ def _sharding(launch: Launch, method: Method) -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, str]:
+def _environment(launch: Launch) -> dict[str, str]:
     """Ours, in which the processes find the same modules; without GPUs they are told so, or accelerate expects them."""
     import torch
 
-    without = {} if torch.cuda.is_available() else {"ACCELERATE_USE_CPU": "true"}
+    without = {} if torch.cuda.is_available() or launch.shard == "zero3" else {"ACCELERATE_USE_CPU": "true"}
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **without}

@@ -236,7 +236,7 @@ def arguments(settings: Student, steps: int, checkpoints: Path) -> dict[str, Any
         max_grad_norm=settings.max_grad_norm,
         warmup_steps=math.ceil(settings.warmup_share * steps),
         bf16=bf16(settings),
-        use_cpu=not torch.cuda.is_available(),
+        **_without_gpu(settings),
         use_liger_kernel=_liger(settings),
         gradient_checkpointing=settings.gradient_checkpointing,
         save_strategy="steps",
@@ -249,6 +249,15 @@ def arguments(settings: Student, steps: int, checkpoints: Path) -> dict[str, Any
         dataloader_pin_memory=torch.cuda.is_available(),
         **schedules[settings.schedule],
     )
+
+
+def _without_gpu(settings: Student) -> dict[str, Any]:
+    """Where there is none: accelerate does not know DeepSpeed there, unless it is told of no CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return {}
+    return {"ddp_backend": "gloo"} if settings.launch and settings.launch.shard == "zero3" else {"use_cpu": True}
 
 
 def forward_passes(settings: Student, tokens: int) -> dict[str, int]:
