@@ -69,6 +69,18 @@ def _no_server_but_ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 @pytest.fixture
+def fsdp2(monkeypatch):
+    """Processes that are launched share out weights by PyTorch, as on GPUs."""
+    from distill.student import launch
+
+    told = launch.command
+    ours = lambda *args, **named: [  # noqa: E731
+        part.replace("distill.student.worker", "sharding_worker") for part in told(*args, **named)
+    ]
+    monkeypatch.setattr(launch, "command", ours)
+
+
+@pytest.fixture
 def hub(monkeypatch):
     """A stand-in Hub for the real clients, with a token that may write."""
     constants = pytest.importorskip("huggingface_hub.constants")

@@ -91,6 +91,7 @@ student:
 """
 
 
+@pytest.mark.usefixtures("fsdp2")
 @pytest.mark.parametrize("launch", ["null", pytest.param("{devices: 2}", marks=pytest.mark.slow)])
 def test_grpo_learns_by_the_weighted_rewards_of_filters(tmp_path, monkeypatch, launch):
     rewards = "{verify_math: 1, short: {weight: 2, by: score, filter: {length: {min_tokens: 1, max_tokens: 4}}}}"
@@ -105,6 +106,7 @@ def test_grpo_learns_by_the_weighted_rewards_of_filters(tmp_path, monkeypatch, l
     assert 0 < logged[-1]["kl"] < 0.01  # the reference is the base in every process
 
 
+@pytest.mark.usefixtures("fsdp2")
 def test_on_policy_comes_nearer_to_the_teacher_by_two_processes_as_by_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     base = GRPO.replace(", method: METHOD", "")

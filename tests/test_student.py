@@ -363,6 +363,7 @@ def test_the_average_of_the_weights_is_the_student_also_after_an_interruption(ba
         run(base, tmp_path / "m", StopAt(), SETTINGS.model_copy(update={"average_every": 7}))
 
 
+@pytest.mark.usefixtures("fsdp2")
 @pytest.mark.parametrize("base", ["qwen2"], indirect=True)
 def test_two_processes_train_as_one_does(base, tmp_path):
     same = {"optimizer": "adamw", "precision": "fp32", "steps": 4, "batch_rows": 8}
@@ -409,6 +410,7 @@ def test_two_processes_of_deepspeed_train_as_one_does(base, tmp_path, tmp_path_f
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fsdp2")
 @pytest.mark.parametrize("base", ["qwen2"], indirect=True)
 def test_two_processes_learn_from_pairs_as_one_does(base, tmp_path):
     from distill.student import dpo
