@@ -365,11 +365,12 @@ def test_the_average_of_the_weights_is_the_student_also_after_an_interruption(ba
 
 @pytest.mark.usefixtures("fsdp2")
 @pytest.mark.parametrize("base", ["qwen2"], indirect=True)
-def test_two_processes_train_as_one_does(base, tmp_path):
-    same = {"optimizer": "adamw", "precision": "fp32", "steps": 4, "batch_rows": 8}
+@pytest.mark.parametrize("shares", [{}, {"context_parallel": 2}], ids=["weights", "weights and rows"])
+def test_two_processes_train_as_one_does(base, tmp_path, shares):
+    same = {"optimizer": "adamw", "precision": "fp32", "steps": 4, "batch_rows": 8, "packing": False}
     alone = run(base, tmp_path / "one", StopAt(), SETTINGS.model_copy(update=same))
     told = StopAt()
-    launch = {"launch": Launch(devices=2, shard="fsdp2")}
+    launch = {"launch": Launch(devices=2, shard="fsdp2", **shares)}
     facts = run(base, tmp_path / "two", told, SETTINGS.model_copy(update=same | launch))
     assert sum(told.steps) == facts["steps"] == 4
     assert facts["loss"] == pytest.approx(alone["loss"], abs=1e-4)
