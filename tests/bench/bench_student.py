@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from distill import scratch
+from distill.precision import multiplies_bf16
 from distill.progress import Silent
 from distill.recipe.student import Arm, Student
 from distill.student.base import read_base
@@ -92,7 +93,13 @@ def plain(asked, arm, folder):
         ],
     }
     on_gpu = torch.cuda.is_available()
-    common = {"num_train_epochs": 1, "report_to": "none", "save_strategy": "no", "use_cpu": not on_gpu, "bf16": True}
+    common = {
+        "num_train_epochs": 1,
+        "report_to": "none",
+        "save_strategy": "no",
+        "use_cpu": not on_gpu,
+        "bf16": multiplies_bf16(),
+    }
     if arm == "trl_same":
         chosen = {
             "per_device_train_batch_size": asked.batch,
