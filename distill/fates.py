@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from distill.store import KEY, write_parquet
+from filters import verdict_columns
 
 OUTCOMES = ("keep", "reject", "abstain", "undecided", "none")
 """What became of a row: ``undecided`` where a filter of the chain has not judged it, ``none`` where no filter has."""
@@ -38,9 +39,10 @@ def fates(verdicts: pl.LazyFrame, filters: Sequence[str]) -> pl.LazyFrame:
     return found.with_columns(pl.col(name).cast(pl.UInt8).cat.to(types[name]) for name in ("filter", "outcome"))
 
 
-def keep_fates(table: pl.DataFrame, folder: Path) -> None:
-    """Write them beside the verdicts that they are of."""
-    write_parquet(table, folder / _FILE, group_rows=_GROUP_ROWS)
+def keep_fates(verdicts: pl.DataFrame, folder: Path) -> None:
+    """Write what verdicts come to into the folder that has them."""
+    filters = [column.removeprefix("verdict_") for column in verdict_columns(verdicts)]
+    write_parquet(fates(verdicts.lazy(), filters).collect(), folder / _FILE, group_rows=_GROUP_ROWS)
 
 
 def kept_fates(folder: Path) -> pl.LazyFrame | None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import polars as pl
 
-from distill.fates import fates, keep_fates
+from distill.fates import keep_fates
 from distill.progress import Progress
 from distill.schema import TRAJECTORY, check
 from distill.spared import ended_early, said
 from distill.store import KEY, Run, RunError, safe_csv, write_parquet, write_text
-from filters import VERDICT, Chain, Filter, funnel, kept, verdict_columns
+from filters import VERDICT, Chain, Filter, funnel, kept
 
 CONTENT = pl.struct(pl.exclude(*KEY, "samples_drawn")).hash().alias("content")
 """A number that changes with anything that a verdict on the row itself could depend on."""
@@ -34,8 +34,7 @@ def make(run: Run, progress: Progress) -> dict[str, Any]:
     verdicts = check(made_from.select(KEY).hstack(judged), verdict_schema(judged.columns), what="verdicts", key=KEY)
     run.path("verdicts", "filters.json").unlink(missing_ok=True)  # it vouches for the files beside it: written last
     write_parquet(verdicts, run.path("verdicts", "verdicts.parquet"))
-    deciding = [column.removeprefix("verdict_") for column in verdict_columns(verdicts)]
-    keep_fates(fates(verdicts.lazy(), deciding).collect(), run.path("verdicts"))
+    keep_fates(verdicts, run.path("verdicts"))
     write_parquet(made_from, run.path("verdicts", "made_from.parquet"))
     provenance = [filter.provenance() for filter in chain.filters]
     write_text(run.path("verdicts", "filters.json"), json.dumps(provenance, indent=2) + "\n")

@@ -69,15 +69,25 @@ def _no_server_but_ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 @pytest.fixture
-def fsdp2(monkeypatch):
-    """Processes that are launched share out weights by PyTorch, as on GPUs."""
+def launched_as(monkeypatch):
+    """Makes the processes of a launched training run another module in place of the worker."""
     from distill.student import launch
 
     told = launch.command
-    ours = lambda *args, **named: [  # noqa: E731
-        part.replace("distill.student.worker", "sharding_worker") for part in told(*args, **named)
-    ]
-    monkeypatch.setattr(launch, "command", ours)
+
+    def launched_as(module):
+        ours = lambda *args, **named: [  # noqa: E731
+            part.replace("distill.student.worker", module) for part in told(*args, **named)
+        ]
+        monkeypatch.setattr(launch, "command", ours)
+
+    return launched_as
+
+
+@pytest.fixture
+def fsdp2(launched_as):
+    """Processes that are launched share out weights by PyTorch, as on GPUs."""
+    launched_as("sharding_worker")
 
 
 @pytest.fixture

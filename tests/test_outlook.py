@@ -2,6 +2,7 @@
 
 import json
 import random
+from concurrent.futures import Future
 
 import polars as pl
 import pytest
@@ -42,6 +43,21 @@ class Told(Silent):
         return nullcontext(advance)
 
 
+class AtOnce:
+    """Judges before it goes on, so that no forecast depends on how fast threads are."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def submit(self, call, *args):
+        done = Future()
+        done.set_result(call(*args))
+        return done
+
+    def shutdown(self):
+        pass
+
+
 @pytest.fixture
 def drawn(tmp_path, monkeypatch):
     """Samples of problems from hopeless to easy; each takes a second for a token, one at a time."""
@@ -49,6 +65,7 @@ def drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(sampler, "Watch", lambda: Watch(lambda: now[0]))
     monkeypatch.setattr(outlook, "FIRST_S", 7000.0)
     monkeypatch.setattr(judging, "APART_S", 0.0)  # of the real clock
+    monkeypatch.setattr(judging, "ThreadPoolExecutor", AtOnce)
 
     def answer(request):
         problem = int(request.request_id[1:].partition("#")[0])
@@ -87,7 +104,7 @@ def test_what_is_left_is_foreseen_and_told_beside_the_plan(drawn, tmp_path):
     truth = (table.height, table["completion_tokens"].sum(), right.height, right["problem_id"].n_unique())
     for true, line in zip(truth, (samples, tokens, accepted, solved), strict=True):
         _, low, high, *planned = numbers(line)
-        assert 0.98 * low <= true <= 1.02 * high, line  # of 20 plays
+        assert low <= true <= high, line
         assert planned == ([700, 1100] if line is samples else [])
     assert " h " in left
     assert max(map(len, told.lines)) <= 80

@@ -447,15 +447,10 @@ runpy.run_module("distill.student.worker", run_name="__main__")
 
 
 @pytest.mark.parametrize("base", ["qwen2"], indirect=True)
-def test_a_process_that_fails_ends_the_others_and_says_why(base, tmp_path, monkeypatch):
-    from distill.student import launch
-
-    def dying(*args, **named):
-        return [part.replace("distill.student.worker", "dying") for part in command(*args, **named)]
-
+def test_a_process_that_fails_ends_the_others_and_says_why(base, tmp_path, monkeypatch, launched_as):
     (tmp_path / "dying.py").write_text(DYING)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(launch, "command", dying)
+    launched_as("dying")
     settings = SETTINGS.model_copy(update={"optimizer": "adamw", "precision": "fp32", "launch": Launch(devices=2)})
     with pytest.raises(TrainingError, match=r"t: a process of launch has failed(?s:.*)RuntimeError: it burns"):
         run(base, tmp_path / "m", StopAt(), settings)

@@ -22,7 +22,7 @@ from distill.recipe.methods import Method
 from distill.recipe.student import Arm, Launch, Student
 from distill.store import write_parquet, write_text
 from distill.student.base import Base
-from distill.student.training import TrainingError, bf16, checkpoint_folder, last_checkpoint
+from distill.student.training import TrainingError, bf16, checkpoint_folder, last_checkpoint, says_cpu
 
 JOB = "launch"
 """The folder of what the processes read and write, in the student's."""
@@ -171,7 +171,5 @@ def _sharding(launch: Launch, method: Method) -> dict[str, Any]:
 
 def _environment(launch: Launch) -> dict[str, str]:
     """Ours, in which the processes find the same modules; without GPUs they are told so, or accelerate expects them."""
-    import torch
-
-    without = {} if torch.cuda.is_available() or launch.shard == "zero3" else {"ACCELERATE_USE_CPU": "true"}
+    without = {"ACCELERATE_USE_CPU": "true"} if says_cpu(launch) else {}
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **without}

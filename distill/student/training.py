@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.precision import multiplies_bf16
 from distill.progress import Advance, Progress, quiet_transformers
-from distill.recipe.student import Arm, Student
+from distill.recipe.student import Arm, Launch, Student
 from distill.store import write_text
 from distill.student.base import Base, read_base
 
@@ -251,13 +251,19 @@ def arguments(settings: Student, steps: int, checkpoints: Path) -> dict[str, Any
     )
 
 
+def says_cpu(launch: Launch | None) -> bool:
+    """Whether accelerate is told that there is no GPU. Not with DeepSpeed, which it leaves out where it knows that."""
+    import torch
+
+    return not torch.cuda.is_available() and not (launch and launch.shard == "zero3")
+
+
 def _without_gpu(settings: Student) -> dict[str, Any]:
-    """Where there is none: accelerate does not know DeepSpeed there, unless it is told of no CPU."""
     import torch
 
     if torch.cuda.is_available():
         return {}
-    return {"ddp_backend": "gloo"} if settings.launch and settings.launch.shard == "zero3" else {"use_cpu": True}
+    return {"use_cpu": True} if says_cpu(settings.launch) else {"ddp_backend": "gloo"}
 
 
 def forward_passes(settings: Student, tokens: int) -> dict[str, int]:

@@ -10,9 +10,10 @@ engine.
 The quickstart's samples are short, 115 tokens, and what a run does for each of them weighs the more. R1's are a hundred
 times as long; a teacher whose samples are some 530 tokens long:
 
-    distill student recipes/tiny_teacher.yaml --name long_teacher --set student.steps=300 --set 'verdicts=[format]' \
-        --set 'problems.arithmetic={count: 4000, steps: [10, 16], seed: 0}' --set student.max_length_tokens=1000
-    .venv/bin/python tests/bench/bench_engine.py --teacher long_teacher --steps 10 16 --problems 100
+    distill student recipes/tiny_teacher.yaml --name long_teacher --set 'verdicts=[format, verify_math]' \
+        --set 'problems.arithmetic={count: 4000, steps: [10, 16], seed: 0}' --set student.steps=300 \
+        --set student.max_length_tokens=1000
+    .venv/bin/python tests/bench/bench_engine.py --teacher long_teacher --steps 10 16 --problems 50
 
 The model runs in one thread, which leaves the other cores to what runs beside it, as on a machine with a GPU. Tokens
 per second of that thread's own processor time are printed too: a busy machine does not change them much.
@@ -63,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the teacher was made")
     parser.add_argument("--problems", type=int, default=200)
-    parser.add_argument("--teacher", default="tiny_teacher", help="another run's, as that of longer samples below")
+    parser.add_argument("--teacher", default="tiny_teacher", help="another run's, as that of the longer samples")
     parser.add_argument("--steps", type=int, nargs=2, help="problems of so many steps instead")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", choices=SIDES, help="only this one, in this process")

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from distill.fates import fates, keep_fates
+from distill.fates import keep_fates
 from distill.schema import TRAJECTORY
 from distill.store import BATCH_ROWS, write_parquet, write_text
 from filters import VERDICT
@@ -80,7 +80,7 @@ def write_run(folder: Path, rows: int) -> None:
     (folder / "verdicts").mkdir()
     judged = keys.with_columns(**columns)
     write_parquet(judged, folder / "verdicts" / "verdicts.parquet")
-    keep_fates(fates(judged.lazy(), list(FILTERS)).collect(), folder / "verdicts")
+    keep_fates(judged, folder / "verdicts")
     for stage, recipe in {"trajectories": {"import": {"path": "rows.jsonl"}}, "verdicts": list(FILTERS)}.items():
         write_text(folder / "manifests" / f"{stage}.json", json.dumps({"recipe": recipe}))
 
