@@ -11,7 +11,7 @@ from filters._features import feature
 from filters._filter import Filter, RowsAt
 from filters._funnel import verdict_columns
 from filters._text import batches_of_rows
-from filters._verdict import VERDICT, FilterError, is_keep, merge, spread
+from filters._verdict import FilterError, is_keep, merge, spread
 
 if TYPE_CHECKING:
     from filters._display import Explanation
@@ -177,9 +177,9 @@ class _Fold:
         for f in segment.rows:
             rows = _with_features(rows, f)
             with _blaming(f, rows):
-                judged = _judge(f, rows, self._known(f, start, batch.height).filter(alive))
+                judged = _judge(f, rows, self._known(f, start, batch.height, alive))
             verdicts += [spread(column, alive) for column in judged.get_columns()]
-            rows = rows.with_columns(judged.to_series())
+            rows = rows.hstack([judged.to_series()])
             if not self.exhaustive and not (keeps := is_keep(judged.to_series())).all():
                 rows, alive = rows.filter(keeps), spread(keeps, alive).fill_null(False)
         sketches = []
@@ -189,12 +189,12 @@ class _Fold:
                 sketches.append(f.sketches(rows))
         return _Passed(pl.DataFrame(verdicts), alive, sketches)
 
-    def _known(self, f: Filter, start: int, height: int) -> pl.DataFrame:
-        """What is known of the filter's verdicts on a batch; all null where nothing is."""
+    def _known(self, f: Filter, start: int, height: int, alive: pl.Series) -> pl.DataFrame | None:
+        """What is known of the filter's verdicts on the rows of a batch that are alive; None where nothing is."""
         if f.column() not in self.known.columns:
-            return pl.DataFrame({f.column(): pl.Series([None], dtype=VERDICT).new_from_index(0, height)})
+            return None
         columns = [c for c in self.known.columns if c == f.column() or c.startswith(f"{f.column()}.")]
-        return self.known.select(columns)[start : start + height]
+        return self.known.select(columns)[start : start + height].filter(alive)
 
     def _reader(self, places: pl.Series) -> RowsAt:
         """Reads rows again, by their place among those that a wide filter has sketches of."""
@@ -216,16 +216,16 @@ def _survivors(judged: pl.DataFrame) -> pl.Series:
     return judged.select(pl.all_horizontal(is_keep(judged[c]).alias(c) for c in verdict_columns(judged))).to_series()
 
 
-def _judge(f: Filter, rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    is_known = known.to_series().is_not_null()
-    if not is_known.any():
+def _judge(f: Filter, rows: pl.DataFrame, known: pl.DataFrame | None) -> pl.DataFrame:
+    if known is None or known.to_series().null_count() == known.height:
         return f.verdicts(rows)
+    is_known = known.to_series().is_not_null()
     judged = f.verdicts(rows.filter(~is_known))
     return judged.select(merge(is_known, known[c.name].filter(is_known), c) for c in judged.get_columns())
 
 
 def _with_features(rows: pl.DataFrame, f: Filter) -> pl.DataFrame:
-    return rows.with_columns(feature(name, rows) for name in f.needed_features if name not in rows.columns)
+    return rows.hstack([feature(name, rows) for name in f.needed_features if name not in rows.columns])
 
 
 @contextmanager

@@ -196,14 +196,15 @@ class Filter(BaseModel):
 
     def _readable(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
         """The rows without a null in a required column, with all columns that the filter reads; and which they are."""
-        rows = rows.with_columns(pl.lit(None).alias(c) for c in self.nullable if c not in rows.columns)
+        if lacking := [c for c in self.nullable if c not in rows.columns]:
+            rows = rows.with_columns(pl.lit(None).alias(c) for c in lacking)
         rows = rows.select(*self.reads, *(name for name in self.features if name in rows.columns))
         readable = pl.repeat(True, rows.height, dtype=pl.Boolean, eager=True)
-        if self.required:
+        if any(rows[c].null_count() for c in self.required):
             readable = rows.select(pl.all_horizontal(pl.col(self.required).is_not_null())).to_series()
             rows = rows.filter(readable)
         derived = [feature(name, rows) for name in self.features if name not in rows.columns]
-        return rows.with_columns(derived), readable
+        return rows.hstack(derived), readable
 
     def _judged(self, rows: pl.DataFrame) -> pl.Series:
         if type(self).judge is Filter.judge:

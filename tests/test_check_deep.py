@@ -83,10 +83,8 @@ def test_faults_of_every_arm_are_told_with_row_and_cure(folder, monkeypatch):
 
 
 def test_before_anything_is_sampled_base_and_template_are_checked_on_examples(folder, monkeypatch):
-    made = next((folder / "runs" / "tiny" / "bases").iterdir(), None)
-    if made is None:  # no test before has built it
-        deep(folder, monkeypatch)
-        made = next((folder / "runs" / "tiny" / "bases").iterdir())
+    deep(folder, monkeypatch)  # builds the base, where no test before has
+    [made] = (folder / "runs" / "tiny" / "bases").iterdir()
     base = f"student.arms={{small: {{base: {made}}}}}"
     code, output = deep(folder, monkeypatch, "--name", "fresh", "--set", base)
     assert code == 0, output
