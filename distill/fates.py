@@ -9,12 +9,30 @@ from pathlib import Path
 import polars as pl
 
 from distill.store import KEY, write_parquet
-from filters import verdict_columns
+from filters import VERDICT, verdict_columns
 
 OUTCOMES = ("keep", "reject", "abstain", "undecided", "none")
 """What became of a row: ``undecided`` where a filter of the chain has not judged it, ``none`` where no filter has."""
+_OUTCOME = next(field.dtype for field in VERDICT.fields if field.name == "outcome")
 _FILE = "fates.parquet"
 _GROUP_ROWS = 1 << 18
+
+
+def fell(columns: Sequence[str], *fields: str) -> dict[str, pl.Expr]:
+    """Of each row the `filter` that it fell to, and these fields of what that said; null where it was kept.
+
+    `columns` have the verdicts that decide, in chain order.
+    """
+    filters = [column.removeprefix("verdict_") for column in columns]
+    said = [pl.col(column).struct for column in columns]
+    # As numbers, of which 0 is keep: comparing text takes seconds.
+    falls = [pl.when(verdict.field("outcome").cast(_OUTCOME).to_physical() > 0) for verdict in said]
+    places = [fall.then(pl.lit(place, pl.UInt8)) for place, fall in enumerate(falls)]
+    found = {"filter": pl.coalesce(*places, pl.lit(None, pl.UInt8)).cat.to(pl.Enum(filters))}
+    return found | {
+        field: pl.coalesce(*(fall.then(verdict.field(field)) for fall, verdict in zip(falls, said, strict=True)), None)
+        for field in fields
+    }
 
 
 def fates(verdicts: pl.LazyFrame, filters: Sequence[str]) -> pl.LazyFrame:
@@ -25,18 +43,16 @@ def fates(verdicts: pl.LazyFrame, filters: Sequence[str]) -> pl.LazyFrame:
     types = {"filter": pl.Enum(filters), "outcome": pl.Enum(OUTCOMES), "reason": pl.Categorical()}
     if not filters:
         return verdicts.select(*KEY, *(pl.lit(None, dtype).alias(name) for name, dtype in types.items()))
-    said = [pl.col(f"verdict_{name}").struct for name in filters]
-    code = [verdict.field("outcome").to_physical() for verdict in said]  # 0 is keep; comparing text takes seconds
-    fell = [pl.when(outcome > 0) for outcome in code]
-    asked = pl.sum_horizontal(outcome.is_not_null() for outcome in code)
-    whole = pl.when(asked == len(said)).then(OUTCOMES.index("keep")).when(asked > 0).then(OUTCOMES.index("undecided"))
-    found = verdicts.select(
+    columns = [f"verdict_{name}" for name in filters]
+    asked = pl.sum_horizontal(pl.col(column).is_not_null() for column in columns)
+    whole = pl.when(asked == len(filters)).then(pl.lit("keep")).when(asked > 0).then(pl.lit("undecided"))
+    found = fell(columns, "outcome", "reason")
+    return verdicts.select(
         *KEY,
-        filter=pl.coalesce(fallen.then(pl.lit(number, pl.UInt8)) for number, fallen in enumerate(fell)),
-        outcome=pl.coalesce(*(fallen.then(outcome) for fallen, outcome in zip(fell, code, strict=True)), whole),
-        reason=pl.coalesce(verdict.field("reason") for verdict in said).cast(types["reason"]),
+        filter=found["filter"],
+        outcome=pl.coalesce(found["outcome"].cast(types["outcome"]), whole.cast(types["outcome"])),
+        reason=found["reason"].cast(types["reason"]),
     )
-    return found.with_columns(pl.col(name).cast(pl.UInt8).cat.to(types[name]) for name in ("filter", "outcome"))
 
 
 def keep_fates(verdicts: pl.DataFrame, folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from distill.fates import fell
 from distill.store import KEY, Run, RunError, safe_csv, write_text
 from distill.verdicts import CONTENT, known
 from filters import Chain, Filter, FilterError, load_entry, overlap, verdict_columns
@@ -132,11 +133,6 @@ def _set(entry: Any, filter_name: str, parameter: str, value: Any) -> Any:
 
 def _fates(judged: pl.DataFrame) -> pl.Series:
     """Of each row ``kept``, or ``filter: reason``."""
-    columns = verdict_columns(judged)
-    falls = [
-        pl.when(pl.col(c).struct.field("outcome") != "keep").then(
-            pl.format("{}: {}", pl.lit(c.removeprefix("verdict_")), pl.col(c).struct.field("reason"))
-        )
-        for c in columns
-    ]
-    return judged.select(fate=pl.coalesce(*falls, pl.lit("kept"))).to_series()
+    found = fell(verdict_columns(judged), "reason")
+    named = pl.format("{}: {}", found["filter"].cast(pl.String), found["reason"])
+    return judged.select(fate=named.fill_null("kept")).to_series()

@@ -12,6 +12,7 @@ import polars as pl
 
 import filters
 from distill.chat import THINK_CLOSE, THINK_OPEN
+from distill.fates import fell
 from distill.recipe import Recipe
 
 VERDICT_COLUMNS = ("verdict_outcome", "verdict_filter", "verdict_reason", "verdict_score", "verdict_evidence")
@@ -109,17 +110,11 @@ def rejected(judged: pl.DataFrame, instructions: Instructions) -> pl.DataFrame:
 def _decision(judged: pl.DataFrame) -> dict[str, pl.Expr]:
     """The verdict of the first filter that did not keep the row; of the last filter if all of them did."""
     columns = filters.verdict_columns(judged)
-    outcomes = {column: pl.col(column).struct.field("outcome").cast(pl.String) for column in columns}
-    stops = {column: outcome.is_in(["reject", "abstain"]) for column, outcome in outcomes.items()}
-    verdict = pl.coalesce(*(pl.when(stop).then(column) for column, stop in stops.items()), columns[-1])
-    names = [pl.when(stop).then(pl.lit(column.removeprefix("verdict_"))) for column, stop in stops.items()]
-    return {
-        "verdict_outcome": verdict.struct.field("outcome").cast(pl.String),
-        "verdict_filter": pl.coalesce(names),
-        "verdict_reason": verdict.struct.field("reason"),
-        "verdict_score": verdict.struct.field("score"),
-        "verdict_evidence": verdict.struct.field("evidence"),
-    }
+    fields = ("outcome", "reason", "score", "evidence")
+    found, last = fell(columns, *fields), pl.col(columns[-1]).struct
+    outcome, *rest = (pl.coalesce(found[field], last.field(field)) for field in fields)
+    names = found["filter"].cast(pl.String)
+    return dict(zip(VERDICT_COLUMNS, (outcome.cast(pl.String), names, *rest), strict=True))
 
 
 def llama_factory(name: str, repository: str | None) -> dict[str, Any]:

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from distill.fates import fell
 from distill.look.funnel import Funnel
 from distill.look.plots import Plots
+from distill.look.rates import solved
 from distill.look.rows import Rows, Siblings
 from distill.look.threshold import Borderline, thresholds
 from distill.lookup import beside, whole
@@ -112,8 +114,8 @@ class Judged:
 
     def fates(self, *columns: str) -> pl.DataFrame:
         """problem_id, sample and `fate` of every row: ``kept``, or the filter that rejected it or abstained."""
-        fell = [pl.when(_outcome(name) != "keep").then(pl.lit(name)) for name in self.filters]
-        return self._thin(columns, [pl.coalesce(*fell, pl.lit("kept")).alias("fate")])
+        fate = fell([f"verdict_{name}" for name in self.filters])["filter"].cast(pl.String).fill_null("kept")
+        return self._thin(columns, [fate.alias("fate")])
 
     def solved(self, filter: str | None = None) -> pl.DataFrame:
         """problem_id, sample, source and `solved` of every row: whether it passed a filter and those before it.
@@ -124,11 +126,8 @@ class Judged:
             self._known(filter)
             raise FilterError(f"{filter} is a member of another filter, and decides nothing by itself")
         until = self.filters[: self.filters.index(filter) + 1 if filter else None]
-        keeps = [_outcome(name).eq_missing(pl.lit("keep")) for name in until]
-        unsure = [_outcome(name).eq_missing(pl.lit("abstain")) for name in until]
         source = pl.col("source") if "source" in self._columns() else pl.lit(None, pl.String).alias("source")
-        solved = pl.when(~pl.any_horizontal(pl.lit(False), *unsure)).then(pl.all_horizontal(pl.lit(True), *keeps))
-        return self._thin([source], [solved.alias("solved")])
+        return self._thin([source], [solved([f"verdict_{name}" for name in until]).alias("solved")])
 
     def filter_of(self, name: str) -> Filter | None:
         """The filter that gave the verdicts, where it is known: its parameters name thresholds."""

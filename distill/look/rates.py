@@ -15,8 +15,9 @@ MOST_SOURCES = 12
 def solved(columns: Sequence[str]) -> pl.Expr:
     """Whether a trajectory passed the filters of these verdict columns; null where one of them could not decide."""
     outcomes = [pl.col(column).struct.field("outcome") for column in columns]
-    passed = pl.all_horizontal(outcome.eq_missing(pl.lit("keep")) for outcome in outcomes)
-    return pl.when(~pl.any_horizontal(outcome.eq_missing(pl.lit("abstain")) for outcome in outcomes)).then(passed)
+    unsure = [outcome.eq_missing(pl.lit("abstain")) for outcome in outcomes]
+    keeps = [outcome.eq_missing(pl.lit("keep")) for outcome in outcomes]
+    return pl.when(~pl.any_horizontal(pl.lit(False), *unsure)).then(pl.all_horizontal(pl.lit(True), *keeps))
 
 
 def rates(rows: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from distill.dataset.stats import funnel_steps, token_lengths
+from distill.fates import fell
 from distill.lineage import is_follow_up
 from distill.look.rates import by_source, rates, solved
 from distill.lookup import whole
@@ -81,22 +82,13 @@ def _rows(run: Run) -> pl.DataFrame:
     `filter`, `outcome` and `reason` say where it fell and are null for what was kept (`kept`); `solved` is whether it
     passed the filter of `_accepting`, null where that or one before it could not decide.
     """
-    keeps = [pl.col(column).struct.field("outcome").eq_missing(pl.lit("keep")) for column in _columns(run)]
-    fell = [
-        pl.when(pl.col(column).is_not_null() & ~keep).then(
-            pl.struct(pl.lit(filter.name()).alias("filter"), pl.col(column).struct.field("outcome", "reason"))
-        )
-        for filter, column, keep in zip(run.recipe.verdicts, _columns(run), keeps, strict=True)
-    ]
+    found = fell(_columns(run), "outcome", "reason")
     verdicts = pl.scan_parquet(run.path("verdicts", "verdicts.parquet")).select(
-        *KEY,
-        pl.coalesce(fell).alias("fate"),
-        kept=pl.all_horizontal(keeps),
-        solved=solved(_columns(run)[: _accepting(run) + 1]),
+        *KEY, **found, kept=found["filter"].is_null(), solved=solved(_columns(run)[: _accepting(run) + 1])
     )
     table = pl.scan_parquet(run.path("trajectories", "trajectories.parquet"))
     rows = table.select(*KEY, "source", "completion_tokens").join(verdicts, on=KEY, how="left", maintain_order="left")
-    return rows.unnest("fate").collect()
+    return rows.collect()
 
 
 def _accepting(run: Run) -> int:
