@@ -222,9 +222,13 @@ class Repo:
             raise self._error(act, cause or error, reply) from error
 
     def _error(self, act: str, error: BaseException, reply: Any) -> HubError:
+        from huggingface_hub import constants
+
         said = f"the Hub did not let us {act} {self.kind} {self.id}: {_words(error)}"
+        if reply is None and isinstance(error, transport_error()):
+            return BusyError(f"{said}; is {constants.ENDPOINT} in reach?")
         if reply is None:
-            return (BusyError if isinstance(error, transport_error()) else HubError)(said)
+            return HubError(said)
         if reply.status_code in MAY_CHANGE or reply.status_code >= 500:
             busy, asked = BusyError(said), reply.headers.get("Retry-After", "")
             busy.after_s = min(float(asked), LONGEST_WAIT_S) if re.fullmatch(r"[0-9]{1,9}", asked) else 0.0

@@ -56,7 +56,7 @@ def _difficulty(asked: Mapping[str, Any]) -> Table:
     by_level = asked["difficulty"][0]["name"].startswith("level")
     table = _table("pass@1 by level" if by_level else "pass@1 by how often the teacher solves a problem")
     for band in asked["difficulty"]:
-        table.add_column(f"{band['name']} ({band['problems']:,})", justify="right")
+        table.add_column(f"{band['name']}\n({band['problems']:,})", justify="right")
     for place, model in enumerate(asked["difficulty"][0]["models"]):
         ones = [band["models"][place]["pass@1"] for band in asked["difficulty"]]
         table.add_row(Text(model["name"]), *(f"{one['value']:.3f}" if one else "" for one in ones))
