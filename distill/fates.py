@@ -35,30 +35,26 @@ def fell(columns: Sequence[str], *fields: str) -> dict[str, pl.Expr]:
     }
 
 
-def fates(verdicts: pl.LazyFrame, filters: Sequence[str]) -> pl.LazyFrame:
+def fates(verdicts: pl.LazyFrame, columns: Sequence[str]) -> pl.LazyFrame:
     """The key of every row, its `outcome`, and the `filter` and `reason` that it fell to, null where it was kept.
 
-    `filters` are the names of those that decide, in chain order. A row that none has judged has the outcome null.
+    `columns` have the verdicts that decide, in chain order. A row that no filter has judged has the outcome null.
     """
-    types = {"filter": pl.Enum(filters), "outcome": pl.Enum(OUTCOMES), "reason": pl.Categorical()}
-    if not filters:
-        return verdicts.select(*KEY, *(pl.lit(None, dtype).alias(name) for name, dtype in types.items()))
-    columns = [f"verdict_{name}" for name in filters]
-    asked = pl.sum_horizontal(pl.col(column).is_not_null() for column in columns)
-    whole = pl.when(asked == len(filters)).then(pl.lit("keep")).when(asked > 0).then(pl.lit("undecided"))
-    found = fell(columns, "outcome", "reason")
+    asked = pl.sum_horizontal(pl.lit(0), *(pl.col(column).is_not_null() for column in columns))
+    whole = pl.when(asked == len(columns)).then(pl.lit("keep")).otherwise(pl.lit("undecided"))
+    found, outcomes = fell(columns, "outcome", "reason"), pl.Enum(OUTCOMES)
     return verdicts.select(
         *KEY,
         filter=found["filter"],
-        outcome=pl.coalesce(found["outcome"].cast(types["outcome"]), whole.cast(types["outcome"])),
-        reason=found["reason"].cast(types["reason"]),
+        outcome=pl.coalesce(found["outcome"].cast(outcomes), pl.when(asked > 0).then(whole.cast(outcomes))),
+        reason=found["reason"].cast(pl.Categorical()),
     )
 
 
 def keep_fates(verdicts: pl.DataFrame, folder: Path) -> None:
     """Write what verdicts come to into the folder that has them."""
-    filters = [column.removeprefix("verdict_") for column in verdict_columns(verdicts)]
-    write_parquet(fates(verdicts.lazy(), filters).collect(), folder / _FILE, group_rows=_GROUP_ROWS)
+    found = fates(verdicts.lazy(), verdict_columns(verdicts)).collect()
+    write_parquet(found, folder / _FILE, group_rows=_GROUP_ROWS)
 
 
 def kept_fates(folder: Path) -> pl.LazyFrame | None:

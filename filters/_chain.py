@@ -179,7 +179,7 @@ class _Fold:
             with _blaming(f, rows):
                 judged = _judge(f, rows, self._known(f, start, batch.height, alive))
             verdicts += [spread(column, alive) for column in judged.get_columns()]
-            rows = rows.hstack([judged.to_series()])
+            rows = rows.with_columns(judged.to_series())
             if not self.exhaustive and not (keeps := is_keep(judged.to_series())).all():
                 rows, alive = rows.filter(keeps), spread(keeps, alive).fill_null(False)
         sketches = []

@@ -222,11 +222,9 @@ class Repo:
             raise self._error(act, cause or error, reply) from error
 
     def _error(self, act: str, error: BaseException, reply: Any) -> HubError:
-        from huggingface_hub import constants
-
         said = f"the Hub did not let us {act} {self.kind} {self.id}: {_words(error)}"
         if reply is None and isinstance(error, transport_error()):
-            return BusyError(f"{said}; is {constants.ENDPOINT} in reach?")
+            return BusyError(f"{said}; is {self.url} in reach?")
         if reply is None:
             return HubError(said)
         if reply.status_code in MAY_CHANGE or reply.status_code >= 500:

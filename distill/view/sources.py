@@ -90,7 +90,8 @@ class Source:
         """What became of every row that was judged, in the order of the verdicts; of every row where none was."""
         if self.verdicts is None:
             return fates(self.thin().lazy(), ()).collect()
-        kept = fates(self.verdicts, self.filters) if self.kept_fates is None else self.kept_fates
+        columns = [f"verdict_{name}" for name in self.filters]
+        kept = fates(self.verdicts, columns) if self.kept_fates is None else self.kept_fates
         return kept.collect()
 
     def read(self, rows: list[int], columns: Iterable[str] | None = None) -> pl.DataFrame:
